@@ -1,0 +1,13 @@
+//! Convolutional networks trained with hand-written WGSL compute kernels, dispatched through wgpu.
+//!
+//! A [`nn::Network`] becomes a [`nn::Plan`]: tensors and operations in order, as data. Two machines can run a
+//! plan: the GPU ([`machine::GpuMachine`]) and plain f64 loops ([`machine::CpuMachine`]); comparing them is how every
+//! number here is checked.
+
+pub mod data;
+pub mod error;
+pub mod geometry;
+pub mod random;
+pub mod reference;
+
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! Plain f64 loops.
