@@ -133,7 +133,8 @@ pub struct Pool2d {
 }
 
 impl Pool2d {
-    /// As PyTorch, padding is at most half the kernel.
+    /// As PyTorch, padding is at most half the kernel. A dilated window that would hold nothing but padding is refused too: its maximum is
+    /// no number.
     pub fn new(planes: u32, input: [u32; 2], window: Window) -> Result<Self, GeometryError> {
         let output = window.output_size(input)?;
         for axis in 0..2 {
@@ -142,6 +143,21 @@ impl Pool2d {
                     problem: "padding is larger than half the kernel".into(),
                     actual: window.padding[axis].to_string(),
                     expected: format!("at most {}", window.kernel_size[axis] / 2),
+                });
+            }
+        }
+        for axis in 0..2 {
+            let [kernel_size, stride, padding, dilation] =
+                [window.kernel_size, window.stride, window.padding, window.dilation].map(|pair| u64::from(pair[axis]));
+            let covered = |o: u64| {
+                let taps = (0..kernel_size).map(|k| o * stride + k * dilation);
+                taps.skip_while(|&tap| tap < padding).take(1).any(|tap| tap - padding < u64::from(input[axis]))
+            };
+            if let Some(empty) = (0..u64::from(output[axis])).find(|&o| !covered(o)) {
+                return Err(GeometryError {
+                    problem: format!("window {empty} along {} holds only padding", ["height", "width"][axis]),
+                    actual: format!("dilation {dilation}"),
+                    expected: "a window over some input".into(),
                 });
             }
         }
@@ -209,6 +225,13 @@ mod tests {
             error.to_string(),
             "the padded input is smaller than the kernel along height (got 4, expected at least 5)"
         );
+    }
+
+    #[test]
+    fn a_pooling_window_of_padding_alone_is_refused() {
+        let window = Window::square(2).padding(1).dilation(3);
+        assert!(Pool2d::new(1, [2, 2], window).is_err());
+        assert!(Pool2d::new(1, [3, 3], window).is_ok());
     }
 
     #[test]
