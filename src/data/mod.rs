@@ -1,1 +1,93 @@
-//! Data sets.
+//! Data sets: where they come from, how they are read, and the one form the rest of the crate sees.
+
+pub mod cifar10;
+pub mod download;
+mod extract;
+pub mod shapes;
+mod source;
+
+pub use download::{Archive, Member, download};
+pub use shapes::shapes;
+pub use source::{DataSpec, Loaded, load};
+
+/// The shape of one image, C×H×W.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageShape {
+    pub channels: u32,
+    pub height: u32,
+    pub width: u32,
+}
+
+impl ImageShape {
+    /// Values in one image.
+    #[allow(clippy::len_without_is_empty, reason = "no data set has images without pixels")]
+    pub fn len(&self) -> usize {
+        self.channels as usize * self.height as usize * self.width as usize
+    }
+}
+
+/// Labelled images, all of one shape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// One class index an image.
+    pub labels: Vec<u8>,
+    /// N×C×H×W, 0 to 255.
+    pub pixels: Vec<u8>,
+}
+
+impl Split {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The C×H×W pixels of image `i`; `i` must be below `len`.
+    pub fn image(&self, i: usize) -> &[u8] {
+        let size = self.image_size();
+        &self.pixels[i * size..(i + 1) * size]
+    }
+
+    /// Keeps the first `n` images, or all of them when there are fewer.
+    pub fn truncate(&mut self, n: usize) {
+        let size = self.image_size();
+        self.labels.truncate(n);
+        self.pixels.truncate(n.saturating_mul(size));
+    }
+
+    fn image_size(&self) -> usize {
+        self.pixels.len() / self.labels.len().max(1)
+    }
+}
+
+/// A data set in memory, ready to train on.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// `cifar10` or `shapes`.
+    pub name: String,
+    /// For people: the folder it was read from, or the seed it was drawn from.
+    pub source: String,
+    /// Class names, indexed by label.
+    pub classes: Vec<String>,
+    pub shape: ImageShape,
+    pub train: Split,
+    pub test: Split,
+}
+
+/// What loading is doing right now, for whoever shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of the archive on disk so far, out of all of them; `done` falls back when a download starts over.
+    Downloading { done: u64, total: u64 },
+    /// Computing the archive's SHA-256.
+    Verifying,
+    /// Writing the archive's files; `done` of `total` are on disk.
+    Extracting { done: u32, total: u32 },
+    /// Reading the images into memory.
+    Reading,
+    /// Drawing the built-in shapes.
+    Drawing,
+}

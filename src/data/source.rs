@@ -1,0 +1,202 @@
+//! What `--data` means: which data set, where it is looked for, and what happens when it is not there.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::download::{self, Archive, Failure};
+use super::{Dataset, Progress, cifar10, shapes};
+use crate::error::{Error, Result};
+
+/// Where CIFAR-10 is looked for first and downloaded to, relative to the working folder.
+const DATA_FOLDER: &str = "data";
+const VARIABLE: &str = "SHADEGRAD_DATA";
+
+const SHAPES_SEED: u64 = 0;
+const SHAPES_TRAIN: u32 = 50_000;
+const SHAPES_TEST: u32 = 10_000;
+
+/// What to train on, as asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DataSpec {
+    /// CIFAR-10 from disk or the network; the built-in shapes where the network cannot be reached.
+    #[default]
+    Auto,
+    /// CIFAR-10 from disk or the network, or an error.
+    Cifar10,
+    /// The built-in shapes.
+    Shapes,
+    /// A folder, recognised by what is in it.
+    Folder(PathBuf),
+}
+
+impl FromStr for DataSpec {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "cifar10" => Self::Cifar10,
+            "shapes" => Self::Shapes,
+            folder => Self::Folder(folder.into()),
+        })
+    }
+}
+
+impl fmt::Display for DataSpec {
+    /// Text that parses back to the same data; a folder that is named like a word becomes `./word`.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cifar10 => f.write_str("cifar10"),
+            Self::Shapes => f.write_str("shapes"),
+            Self::Folder(folder) => match folder.to_str() {
+                Some("auto" | "cifar10" | "shapes") => write!(f, "./{}", folder.display()),
+                _ => folder.display().fmt(f),
+            },
+        }
+    }
+}
+
+/// A data set and, where it is not the one that was wanted, why.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub dataset: Dataset,
+    /// Why the built-in shapes stand in for CIFAR-10, in one sentence.
+    pub fallback: Option<String>,
+}
+
+/// Loads what `spec` asks for. Only [`DataSpec::Auto`] may load something else, and then says so in [`Loaded::fallback`].
+///
+/// # Errors
+/// `Error::Data` for data that is missing, damaged or unreachable, `Error::File` for a disk that cannot be read or written.
+pub fn load(spec: &DataSpec, progress: &mut dyn FnMut(Progress)) -> Result<Loaded> {
+    let dataset = match spec {
+        DataSpec::Auto | DataSpec::Cifar10 => {
+            let variable = std::env::var_os(VARIABLE);
+            match cifar10(Path::new(DATA_FOLDER), variable, &Archive::cifar10(), progress) {
+                Ok(dataset) => dataset,
+                Err(Failure::Network(error)) if *spec == DataSpec::Auto => {
+                    return Ok(Loaded { dataset: draw(progress), fallback: Some(error.to_string()) });
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        DataSpec::Shapes => draw(progress),
+        DataSpec::Folder(folder) => read_folder(folder, progress)?,
+    };
+    Ok(Loaded { dataset, fallback: None })
+}
+
+fn draw(progress: &mut dyn FnMut(Progress)) -> Dataset {
+    progress(Progress::Drawing);
+    shapes(SHAPES_SEED, SHAPES_TRAIN, SHAPES_TEST)
+}
+
+/// CIFAR-10 from the variable's folder where it is set, else from `folder`, else downloaded into `folder`.
+fn cifar10(
+    folder: &Path,
+    variable: Option<OsString>,
+    archive: &Archive,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Dataset, Failure> {
+    let found = match variable.filter(|value| !value.is_empty()) {
+        // Someone who names a folder means that folder: nothing else is read or downloaded instead.
+        Some(named) => Some(cifar10::find(Path::new(&named)).ok_or_else(|| {
+            let message = format!("{VARIABLE} is {}, which holds no CIFAR-10", Path::new(&named).display());
+            Error::data(format!("{message} (looked for {})", CIFAR10.files))
+        })?),
+        // An incomplete folder is what an interrupted extraction leaves: downloading completes it.
+        None => cifar10::find(folder).filter(|found| cifar10::is_complete(found)),
+    };
+    let found = match found {
+        Some(found) => found,
+        None => download::fetch(archive, folder, progress)?,
+    };
+    progress(Progress::Reading);
+    Ok(cifar10::read(&found)?)
+}
+
+/// A layout of files on disk that can be read as a data set.
+struct Layout {
+    name: &'static str,
+    /// The files that give it away, for the error that lists what was looked for.
+    files: &'static str,
+    /// The folder to read, where this layout is in the given one.
+    find: fn(&Path) -> Option<PathBuf>,
+    read: fn(&Path) -> Result<Dataset>,
+}
+
+const CIFAR10: Layout = Layout {
+    name: "CIFAR-10 binary",
+    files: "data_batch_1.bin … in it or in its cifar-10-batches-bin",
+    find: cifar10::find,
+    read: cifar10::read,
+};
+
+/// Tried in this order.
+const LAYOUTS: &[Layout] = &[CIFAR10];
+
+fn read_folder(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Dataset> {
+    if !folder.is_dir() {
+        let problem = if folder.exists() { "is not a folder" } else { "does not exist" };
+        return Err(Error::data(format!("{} {problem}", folder.display()))
+            .with_hint("--data takes auto, cifar10, shapes, or a folder"));
+    }
+    for layout in LAYOUTS {
+        if let Some(found) = (layout.find)(folder) {
+            progress(Progress::Reading);
+            return (layout.read)(&found);
+        }
+    }
+    let known =
+        LAYOUTS.iter().map(|layout| format!("{}: {}", layout.name, layout.files)).collect::<Vec<_>>().join("; ");
+    Err(Error::data(format!("{} holds no data set shadegrad can read (looked for {known})", folder.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Port 9 of the loopback address: refused at once.
+    fn unreachable() -> Archive {
+        Archive { url: "http://127.0.0.1:9/cifar-10-binary.tar.gz".into(), ..Archive::cifar10() }
+    }
+
+    #[test]
+    fn a_spec_survives_its_own_text() {
+        for text in ["auto", "cifar10", "shapes", "data/mine", "./shapes"] {
+            assert_eq!(text.parse::<DataSpec>().unwrap().to_string(), text);
+        }
+        assert_eq!(DataSpec::Folder("shapes".into()).to_string(), "./shapes");
+    }
+
+    #[test]
+    fn an_unreachable_server_is_a_network_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = cifar10(folder.path(), None, &unreachable(), &mut |_| {}).unwrap_err();
+        assert!(matches!(failure, Failure::Network(_)), "{failure:?}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_never_a_network_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in cifar10::TRAIN_FILES.into_iter().chain([cifar10::TEST_FILE]) {
+            std::fs::write(folder.path().join(file), b"short").unwrap();
+        }
+        let failure = cifar10(folder.path(), None, &unreachable(), &mut |_| {}).unwrap_err();
+        assert!(matches!(failure, Failure::Other(_)), "{failure:?}");
+        assert_eq!(Error::from(failure).to_string(), "data_batch_1.bin has 5 bytes, expected 30730000");
+    }
+
+    #[test]
+    fn a_named_folder_without_cifar10_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = folder.path().as_os_str().to_owned();
+        let failure = cifar10(folder.path(), Some(named), &unreachable(), &mut |_| {}).unwrap_err();
+        assert!(matches!(failure, Failure::Other(_)), "{failure:?}");
+        assert!(Error::from(failure).to_string().contains("SHADEGRAD_DATA"));
+    }
+}
