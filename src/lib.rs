@@ -7,7 +7,11 @@
 pub mod data;
 pub mod error;
 pub mod geometry;
+pub mod gpu;
+pub mod nn;
+pub mod ops;
 pub mod random;
 pub mod reference;
+pub mod units;
 
 pub use error::{Error, Result};

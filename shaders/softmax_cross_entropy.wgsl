@@ -1,0 +1,60 @@
+// Softmax cross-entropy with label smoothing ε over K classes, loss and gradient together.
+//   row_loss[n]       = lse − (1 − ε) · logits[n, label] − ε/K · Σ_k logits[n, k],   lse = log Σ_k exp(logits[n, k])
+//   grad_logits[n, k] = (softmax[n, k] − (1 − ε) · [k = label] − ε/K) / count        (of the mean over `now.count` rows, overwritten)
+// Rows that are padding carry a label past the classes; their loss and gradient are 0.
+//
+// One row an invocation. Everything is relative to the row's maximum, so logits of ±1e4 neither overflow nor cancel.
+// Source: PyTorch nn.CrossEntropyLoss(label_smoothing=ε, reduction="mean").
+
+struct SoftmaxCrossEntropyParams {
+  rows: u32,
+  classes: u32,
+  label_smoothing: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: SoftmaxCrossEntropyParams;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> labels: array<u32>;
+@group(0) @binding(3) var<storage, read_write> row_loss: array<f32>;
+@group(0) @binding(4) var<storage, read_write> grad_logits: array<f32>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn softmax_cross_entropy(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let n = invocation_index(workgroup, grid, local);
+  if (n >= params.rows) {
+    return;
+  }
+  let row = n * params.classes;
+  let label = labels[n];
+  if (label >= params.classes) {
+    row_loss[n] = 0.0;
+    for (var k = 0u; k < params.classes; k++) {
+      grad_logits[row + k] = 0.0;
+    }
+    return;
+  }
+
+  var highest = logits[row];
+  for (var k = 1u; k < params.classes; k++) {
+    let value = logits[row + k];
+    highest = select(highest, value, value > highest);
+  }
+  var total = 0.0;
+  var below = 0.0;
+  for (var k = 0u; k < params.classes; k++) {
+    let difference = logits[row + k] - highest;
+    total += exp(difference);
+    below += difference;
+  }
+  let spread = params.label_smoothing / f32(params.classes);
+  row_loss[n] = log(total) - (1.0 - params.label_smoothing) * (logits[row + label] - highest) - spread * below;
+  let count = f32(now.count);
+  for (var k = 0u; k < params.classes; k++) {
+    let target_probability = spread + select(0.0, 1.0 - params.label_smoothing, k == label);
+    grad_logits[row + k] = (exp(logits[row + k] - highest) / total - target_probability) / count;
+  }
+}

@@ -1,0 +1,172 @@
+//! The device and its queue. Whatever the driver does — refuses, goes quiet, is lost, panics inside wgpu — ends in an `Error::Gpu`.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::kernel::{Checks, Kernels};
+use super::{Adapter, AdapterInfo, Buffer, DeviceKind};
+use crate::error::{Error, Result};
+
+/// An open adapter. Belongs to one thread: wgpu's error scopes are per thread.
+pub struct Device {
+    info: AdapterInfo,
+    checks: Checks,
+    pub(super) inner: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) kernels: RefCell<Kernels>,
+    /// The first thing that went wrong outside any error scope, device loss included.
+    trouble: Arc<Mutex<Option<String>>>,
+}
+
+/// Work handed to the GPU.
+#[derive(Clone, Debug)]
+pub struct Submission(wgpu::SubmissionIndex);
+
+impl Device {
+    /// Opens `adapter` with all of its limits.
+    ///
+    /// # Errors
+    /// What the driver refuses.
+    pub fn open(adapter: &Adapter, checks: Checks) -> Result<Self> {
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("shadegrad"),
+            required_features: wgpu::Features::empty(),
+            required_limits: adapter.inner.limits(),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            trace: wgpu::Trace::Off,
+        };
+        let (inner, queue) = pollster::block_on(adapter.inner.request_device(&descriptor))
+            .map_err(|error| Error::gpu(format!("could not open {}: {error}", adapter.info.name)))?;
+        let trouble = Arc::new(Mutex::new(None));
+        let note = |trouble: &Mutex<Option<String>>, text: String| {
+            if let Ok(mut first) = trouble.lock() {
+                first.get_or_insert(text);
+            }
+        };
+        let lost = Arc::clone(&trouble);
+        inner.set_device_lost_callback(move |reason, message| {
+            note(&lost, format!("device lost ({reason:?}): {message}"))
+        });
+        let uncaptured = Arc::clone(&trouble);
+        inner.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&uncaptured, error.to_string())));
+        Ok(Self { info: adapter.info.clone(), checks, inner, queue, kernels: RefCell::default(), trouble })
+    }
+
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    pub fn checks(&self) -> Checks {
+        self.checks
+    }
+
+    /// Bytes that one storage binding, and so one tensor, may have.
+    pub fn max_binding_bytes(&self) -> u64 {
+        let limits = self.inner.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
+    /// Uploads elements of 4 bytes, before whatever is submitted next.
+    pub fn write<T: bytemuck::Pod>(&self, buffer: &Buffer, first: usize, values: &[T]) {
+        self.queue.write_buffer(&buffer.inner, first as u64 * 4, bytemuck::cast_slice(values));
+    }
+
+    /// Reads `length` elements from element `first`, after everything submitted so far.
+    ///
+    /// # Errors
+    /// A lost or silent device.
+    pub fn read<T: bytemuck::Pod>(&self, buffer: &Buffer, first: usize, length: usize) -> Result<Vec<T>> {
+        let bytes = length as u64 * 4;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.create_buffer("readback", bytes.max(4), usage)?;
+        let submission = self.submit(|encoder| {
+            encoder.copy_buffer_to_buffer(&buffer.inner, first as u64 * 4, &staging, 0, bytes);
+        })?;
+        staging.slice(..).map_async(wgpu::MapMode::Read, |_| {});
+        self.wait(&submission)?;
+        let view = staging.slice(..bytes).get_mapped_range().map_err(|error| self.failure(&error.to_string()))?;
+        // Not cast_slice: the mapped bytes need not be aligned for T on every driver.
+        Ok(view.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect())
+    }
+
+    /// Records commands and hands them to the GPU.
+    ///
+    /// # Errors
+    /// What the driver refuses.
+    pub fn submit(&self, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<Submission> {
+        let index = self.guarded(|| {
+            let mut encoder = self.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            record(&mut encoder);
+            self.queue.submit([encoder.finish()])
+        })?;
+        Ok(Submission(index))
+    }
+
+    /// Waits until a submission and everything before it is done.
+    ///
+    /// # Errors
+    /// A lost device, or one that has not answered for long.
+    pub fn wait(&self, submission: &Submission) -> Result<()> {
+        let started = Instant::now();
+        // A software adapter may take long over a large step; hardware that takes this long has been stopped by its driver.
+        let patience = Duration::from_secs(if self.info.kind == DeviceKind::Software { 600 } else { 60 });
+        loop {
+            let poll = wgpu::PollType::Wait {
+                submission_index: Some(submission.0.clone()),
+                timeout: Some(Duration::from_secs(1)),
+            };
+            match self.guarded(|| self.inner.poll(poll))? {
+                Ok(_) => return self.healthy(),
+                Err(wgpu::PollError::Timeout) if started.elapsed() < patience => self.healthy()?,
+                Err(error) => {
+                    return Err(self.failure(&format!("no answer for {} s ({error})", started.elapsed().as_secs())));
+                }
+            }
+        }
+    }
+
+    pub(super) fn create_buffer(&self, name: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let descriptor = wgpu::BufferDescriptor { label: Some(name), size: bytes, usage, mapped_at_creation: false };
+        let (buffer, error) = self.guarded(|| {
+            let out_of_memory = self.inner.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let invalid = self.inner.push_error_scope(wgpu::ErrorFilter::Validation);
+            let buffer = self.inner.create_buffer(&descriptor);
+            let invalid = pollster::block_on(invalid.pop());
+            (buffer, pollster::block_on(out_of_memory.pop()).or(invalid))
+        })?;
+        match error {
+            None => Ok(buffer),
+            Some(error) => Err(Error::gpu(format!(
+                "{name} needs {}, more than the device has left ({error})",
+                crate::units::bytes(bytes)
+            ))
+            .with_hint("lower --batch")),
+        }
+    }
+
+    /// Runs wgpu calls that may panic on a lost device.
+    pub(super) fn guarded<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
+        let result = catch_unwind(AssertUnwindSafe(calls));
+        self.healthy()?;
+        result.map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            self.failure(text.unwrap_or("the driver gave up"))
+        })
+    }
+
+    fn healthy(&self) -> Result<()> {
+        match self.trouble.lock() {
+            Ok(trouble) => trouble.as_ref().map_or(Ok(()), |text| Err(self.failure(text))),
+            Err(_) => Err(self.failure("the error handler itself failed")),
+        }
+    }
+
+    fn failure(&self, text: &str) -> Error {
+        Error::gpu(format!("{}: {text}", self.info.name)).with_hint(
+            "the driver may have reset the GPU: lower --batch, update the driver, or try --device with another adapter",
+        )
+    }
+}

@@ -1,0 +1,25 @@
+//! Everything that names wgpu: adapters, the device, buffers, kernels, programs. Nothing above this module does.
+
+mod adapter;
+mod buffer;
+mod device;
+mod kernel;
+mod program;
+mod shader;
+
+pub use adapter::{Adapter, AdapterInfo, AdapterLimits, Adapters, Choice, DeviceKind, install_hint};
+pub use buffer::{Buffer, BufferSlice};
+pub use device::{Device, Submission};
+pub use kernel::Checks;
+pub(crate) use program::params;
+pub use program::{Dispatch, Params, ParamsField, Program, StepRow, StepTable};
+pub use shader::{Access, Binding, Constant, EntryPoint, Field, Reflection, Shader, Translations};
+
+/// Storage buffers a kernel may use: the default limit is 8, and Metal wants one for itself.
+pub const MAX_STORAGE_BUFFERS: usize = 7;
+
+/// Storage and uniform offsets are multiples of this many bytes on every adapter.
+pub const OFFSET_ALIGNMENT: u64 = 256;
+
+/// Workgroups along one dimension on every adapter; more fold into y.
+pub const MAX_WORKGROUPS: u64 = 65_535;

@@ -1,0 +1,250 @@
+//! A WGSL file and what naga reads out of it: bindings, params, workgroup sizes, tile constants. Read once, never typed twice.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use naga::front::wgsl;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
+
+use crate::error::{Error, Result};
+
+/// Appended to every shader file.
+const COMMON: &str = include_str!("../../shaders/common.wgsl");
+
+/// A WGSL file of `shaders/`, named after it; parsed at its first use.
+pub struct Shader {
+    pub name: &'static str,
+    file: &'static str,
+    reflection: OnceLock<Reflection>,
+}
+
+impl Shader {
+    pub const fn new(name: &'static str, file: &'static str) -> Self {
+        Self { name, file, reflection: OnceLock::new() }
+    }
+
+    pub fn reflection(&self) -> &Reflection {
+        self.reflection.get_or_init(|| match Reflection::new(self.name, self.file) {
+            Ok(reflection) => reflection,
+            // Not reachable from outside: the file is compiled in, and tests/shaders.rs parses every one.
+            Err(error) => panic!("shaders/{}.wgsl: {error}", self.name),
+        })
+    }
+
+    /// A tile size or another count that the file declares.
+    pub fn constant(&self, name: &str) -> u32 {
+        match self.reflection().constants.get(name) {
+            Some(constant) => constant.value() as u32,
+            None => panic!("shaders/{}.wgsl declares no {name}", self.name),
+        }
+    }
+}
+
+impl std::fmt::Debug for Shader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shader({})", self.name)
+    }
+}
+
+/// How a kernel uses a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Uniform,
+    Read,
+    ReadWrite,
+}
+
+/// A buffer that an entry point uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    pub name: String,
+    pub group: u32,
+    pub binding: u32,
+    pub access: Access,
+    /// Fields in order, for a uniform struct.
+    pub fields: Vec<Field>,
+    /// Bytes of a uniform struct; 0 for a storage array.
+    pub bytes: u32,
+}
+
+/// A field of a params struct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    pub name: String,
+    pub offset: u32,
+    /// u32, f32 or i32.
+    pub kind: &'static str,
+}
+
+/// A `const` or `override` with a number for a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Constant {
+    /// Fixed in the file.
+    Const(f64),
+    /// May be specialised; the value is the default.
+    Override(f64),
+}
+
+impl Constant {
+    pub fn value(self) -> f64 {
+        match self {
+            Self::Const(value) | Self::Override(value) => value,
+        }
+    }
+}
+
+/// An entry point and the buffers it uses, by binding number.
+#[derive(Clone, Debug)]
+pub struct EntryPoint {
+    pub name: String,
+    pub bindings: Vec<Binding>,
+}
+
+/// Everything the host wants to know of a WGSL file.
+pub struct Reflection {
+    /// The whole source, common.wgsl included.
+    pub source: String,
+    pub entry_points: Vec<EntryPoint>,
+    pub constants: BTreeMap<String, Constant>,
+    module: naga::Module,
+    info: ModuleInfo,
+}
+
+impl Reflection {
+    /// Parses and validates `file` with common.wgsl appended. `name` is for messages.
+    ///
+    /// # Errors
+    /// What naga says, with the line.
+    pub fn new(name: &str, file: &str) -> Result<Self> {
+        let source = format!("{file}\n{COMMON}");
+        let module =
+            wgsl::parse_str(&source).map_err(|error| Error::usage(error.emit_to_string_with_path(&source, name)))?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::default())
+            .validate(&module)
+            .map_err(|error| Error::usage(error.emit_to_string_with_path(&source, name)))?;
+        let entry_points = module.entry_points.iter().enumerate().map(|(index, entry)| EntryPoint {
+            name: entry.name.clone(),
+            bindings: bindings(&module, info.get_entry_point(index)),
+        });
+        let entry_points = entry_points.collect();
+        let constants = constants(&module);
+        Ok(Self { source, entry_points, constants, module, info })
+    }
+
+    pub fn entry_point(&self, name: &str) -> Option<&EntryPoint> {
+        self.entry_points.iter().find(|entry| entry.name == name)
+    }
+
+    /// The file as SPIR-V, MSL and HLSL, each for one entry point with its overrides at their defaults.
+    ///
+    /// # Errors
+    /// What the writer refuses.
+    pub fn translate(&self, entry_point: &str) -> Result<Translations> {
+        let refuse = |error: &dyn std::fmt::Display| Error::usage(format!("{entry_point}: {error}"));
+        let stage = naga::ShaderStage::Compute;
+        let (module, info) = naga::back::pipeline_constants::process_overrides(
+            &self.module,
+            &self.info,
+            Some((stage, entry_point)),
+            &Default::default(),
+        )
+        .map_err(|error| refuse(&error))?;
+
+        let pipeline = naga::back::spv::PipelineOptions { shader_stage: stage, entry_point: entry_point.into() };
+        let spirv = naga::back::spv::write_vec(&module, &info, &Default::default(), Some(&pipeline));
+
+        let msl_options =
+            naga::back::msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };
+        let msl_pipeline =
+            naga::back::msl::PipelineOptions { entry_point: Some((stage, entry_point.into())), ..Default::default() };
+        let msl = naga::back::msl::write_string(&module, &info, &msl_options, &msl_pipeline);
+
+        let mut hlsl = String::new();
+        let hlsl_options = naga::back::hlsl::Options {
+            fake_missing_bindings: true,
+            special_constants_binding: Some(naga::back::hlsl::BindTarget {
+                space: 9,
+                register: 0,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let hlsl_pipeline = naga::back::hlsl::PipelineOptions { entry_point: Some((stage, entry_point.into())) };
+        let mut writer = naga::back::hlsl::Writer::new(&mut hlsl, &hlsl_options, &hlsl_pipeline);
+        let hlsl_result = writer.write(&module, &info, None);
+        hlsl_result.map_err(|error| refuse(&error))?;
+        Ok(Translations {
+            spirv: spirv.map_err(|error| refuse(&error))?,
+            msl: msl.map_err(|error| refuse(&error))?.0,
+            hlsl,
+        })
+    }
+}
+
+/// One entry point in the languages of the three backends.
+pub struct Translations {
+    pub spirv: Vec<u32>,
+    pub msl: String,
+    pub hlsl: String,
+}
+
+fn bindings(module: &naga::Module, info: &naga::valid::FunctionInfo) -> Vec<Binding> {
+    let used = module.global_variables.iter().filter(|(handle, _)| !info[*handle].is_empty());
+    let mut bindings: Vec<Binding> = used
+        .filter_map(|(_, variable)| {
+            let resource = variable.binding?;
+            let access = match variable.space {
+                AddressSpace::Uniform => Access::Uniform,
+                AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => Access::ReadWrite,
+                _ => Access::Read,
+            };
+            let inner = &module.types[variable.ty].inner;
+            let (fields, bytes) = match inner {
+                TypeInner::Struct { members, span } => {
+                    (members.iter().map(|member| field(module, member)).collect(), *span)
+                }
+                _ => (Vec::new(), 0),
+            };
+            let name = variable.name.clone().unwrap_or_default();
+            Some(Binding { name, group: resource.group, binding: resource.binding, access, fields, bytes })
+        })
+        .collect();
+    bindings.sort_by_key(|binding| (binding.group, binding.binding));
+    bindings
+}
+
+fn field(module: &naga::Module, member: &naga::StructMember) -> Field {
+    let kind = match module.types[member.ty].inner {
+        TypeInner::Scalar(naga::Scalar { kind: ScalarKind::Uint, width: 4 }) => "u32",
+        TypeInner::Scalar(naga::Scalar { kind: ScalarKind::Sint, width: 4 }) => "i32",
+        TypeInner::Scalar(naga::Scalar { kind: ScalarKind::Float, width: 4 }) => "f32",
+        _ => "other",
+    };
+    Field { name: member.name.clone().unwrap_or_default(), offset: member.offset, kind }
+}
+
+fn constants(module: &naga::Module) -> BTreeMap<String, Constant> {
+    let number = |handle: naga::Handle<naga::Expression>| match module.global_expressions[handle] {
+        naga::Expression::Literal(literal) => match literal {
+            naga::Literal::U32(value) => Some(f64::from(value)),
+            naga::Literal::I32(value) => Some(f64::from(value)),
+            naga::Literal::F32(value) => Some(f64::from(value)),
+            naga::Literal::Bool(value) => Some(f64::from(u8::from(value))),
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut found = BTreeMap::new();
+    for (_, constant) in module.constants.iter() {
+        if let (Some(name), Some(value)) = (&constant.name, number(constant.init)) {
+            found.insert(name.clone(), Constant::Const(value));
+        }
+    }
+    for (_, constant) in module.overrides.iter() {
+        if let (Some(name), Some(value)) = (&constant.name, constant.init.and_then(number)) {
+            found.insert(name.clone(), Constant::Override(value));
+        }
+    }
+    found
+}

@@ -1,0 +1,147 @@
+//! The layers a network is made of, and the shape rule of each.
+
+use crate::error::{Error, Result};
+use crate::geometry::{Conv2d, GeometryError, Pool2d, Window, product};
+use crate::ops::MAX_TERMS;
+
+/// One layer. Shapes leave out the batch: (channels, height, width), or (features) once flat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// Source: PyTorch nn.Conv2d.
+    Conv2d { out_channels: u32, window: Window },
+    /// Source: PyTorch nn.MaxPool2d.
+    MaxPool2d { window: Window },
+    /// Source: PyTorch nn.AvgPool2d.
+    AvgPool2d { window: Window },
+    /// Source: PyTorch nn.AdaptiveAvgPool2d(1).
+    GlobalAvgPool2d,
+    /// Source: PyTorch nn.ReLU.
+    Relu,
+    /// Source: PyTorch nn.Flatten.
+    Flatten,
+    /// Source: PyTorch nn.Linear.
+    Linear { out_features: u32 },
+}
+
+impl Layer {
+    /// The `type` of a network file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Conv2d { .. } => "conv2d",
+            Self::MaxPool2d { .. } => "max_pool2d",
+            Self::AvgPool2d { .. } => "avg_pool2d",
+            Self::GlobalAvgPool2d => "global_avg_pool2d",
+            Self::Relu => "relu",
+            Self::Flatten => "flatten",
+            Self::Linear { .. } => "linear",
+        }
+    }
+
+    /// What numbered names begin with: PyTorch's tutorials call them conv1, pool1, fc1.
+    pub fn prefix(&self) -> &'static str {
+        match self {
+            Self::Conv2d { .. } => "conv",
+            Self::MaxPool2d { .. } | Self::AvgPool2d { .. } | Self::GlobalAvgPool2d => "pool",
+            Self::Relu => "relu",
+            Self::Flatten => "flatten",
+            Self::Linear { .. } => "fc",
+        }
+    }
+
+    /// The output shape for an input shape; `name` is for the error.
+    ///
+    /// # Errors
+    /// An input that does not fit.
+    pub fn output_shape(&self, name: &str, input: &[u32]) -> Result<Vec<u32>> {
+        let refuse = |problem: &str, actual: String, expected: String| Error::Shape {
+            layer: name.into(),
+            problem: problem.into(),
+            actual,
+            expected,
+        };
+        let planes = || match *input {
+            [channels, height, width] => Ok((channels, [height, width])),
+            _ => Err(refuse("this layer needs planes", describe(input), "(channels, height, width)".into())),
+        };
+        let fits = |result: Result<[u32; 2], GeometryError>| {
+            result.map_err(|error| refuse(&error.problem, error.actual, error.expected))
+        };
+        let short = |window: &Window| {
+            let terms = product(&window.kernel_size);
+            if terms <= MAX_TERMS as usize {
+                return Ok(());
+            }
+            let hint = format!("at most {MAX_TERMS} elements; global_avg_pool2d has no limit");
+            Err(refuse("the pooling window is too large", terms.to_string(), hint))
+        };
+        match self {
+            Self::Conv2d { out_channels, window } => {
+                let (in_channels, size) = planes()?;
+                if *out_channels == 0 {
+                    return Err(refuse("no output channels", "0".into(), "at least 1".into()));
+                }
+                let [height, width] =
+                    fits(Conv2d::new(1, in_channels, *out_channels, size, *window).map(|shape| shape.output))?;
+                Ok(vec![*out_channels, height, width])
+            }
+            Self::MaxPool2d { window } | Self::AvgPool2d { window } => {
+                let (channels, size) = planes()?;
+                short(window)?;
+                let [height, width] = fits(Pool2d::new(channels, size, *window).map(|shape| shape.output))?;
+                Ok(vec![channels, height, width])
+            }
+            Self::GlobalAvgPool2d => {
+                let (channels, _) = planes()?;
+                Ok(vec![channels, 1, 1])
+            }
+            Self::Relu => Ok(input.to_vec()),
+            Self::Flatten => {
+                let features = u32::try_from(product(input))
+                    .map_err(|_| refuse("too many features", describe(input), format!("at most {}", u32::MAX)))?;
+                Ok(vec![features])
+            }
+            Self::Linear { out_features } => match input {
+                [_] if *out_features > 0 => Ok(vec![*out_features]),
+                [_] => Err(refuse("no output features", "0".into(), "at least 1".into())),
+                _ => Err(refuse(
+                    "this layer needs a flat input",
+                    describe(input),
+                    "(features), after a flatten layer".into(),
+                )),
+            },
+        }
+    }
+
+    /// Shapes of weight and bias for an input shape that fits, and the inputs that one output sums over.
+    pub fn parameters(&self, input: &[u32]) -> Option<LayerParameters> {
+        match *self {
+            Self::Conv2d { out_channels, window } => {
+                let [kernel_height, kernel_width] = window.kernel_size;
+                Some(LayerParameters {
+                    weight: vec![out_channels, input[0], kernel_height, kernel_width],
+                    bias: vec![out_channels],
+                    fan_in: product(&[input[0], kernel_height, kernel_width]),
+                })
+            }
+            Self::Linear { out_features } => Some(LayerParameters {
+                weight: vec![out_features, input[0]],
+                bias: vec![out_features],
+                fan_in: input[0] as usize,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Shapes of a layer's parameters, in PyTorch's layouts.
+pub struct LayerParameters {
+    pub weight: Vec<u32>,
+    pub bias: Vec<u32>,
+    pub fan_in: usize,
+}
+
+/// A shape as PyTorch prints it: `(6, 28, 28)`.
+pub fn describe(shape: &[u32]) -> String {
+    let sizes: Vec<String> = shape.iter().map(u32::to_string).collect();
+    format!("({})", sizes.join(", "))
+}

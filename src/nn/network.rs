@@ -1,0 +1,87 @@
+//! A network: named layers in order.
+
+use super::layer::{Layer, describe};
+use crate::error::{Error, Result};
+use crate::geometry::product;
+
+/// The networks that come with the program.
+pub const PRESETS: &[(&str, &str)] =
+    &[("lenet", include_str!("presets/lenet.toml")), ("wide", include_str!("presets/wide.toml"))];
+
+/// A layer and the name its parameters and tensors go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedLayer {
+    pub name: String,
+    pub layer: Layer,
+}
+
+/// Layers in order, from images to logits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    pub name: String,
+    pub layers: Vec<NamedLayer>,
+}
+
+/// What a layer turns an image into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activation {
+    pub input: Vec<u32>,
+    pub output: Vec<u32>,
+}
+
+impl Network {
+    /// Names the layers by their kind and place: conv1, relu1, pool1, conv2 …
+    pub fn new(name: &str, layers: impl IntoIterator<Item = Layer>) -> Self {
+        let mut named: Vec<NamedLayer> = Vec::new();
+        for layer in layers {
+            let before = named.iter().filter(|other| other.layer.prefix() == layer.prefix()).count();
+            named.push(NamedLayer { name: format!("{}{}", layer.prefix(), before + 1), layer });
+        }
+        Self { name: name.into(), layers: named }
+    }
+
+    /// Input and output shape of every layer for one image (channels, height, width).
+    ///
+    /// # Errors
+    /// The layer that does not fit what comes before it.
+    pub fn activations(&self, image: [u32; 3]) -> Result<Vec<Activation>> {
+        let mut input = image.to_vec();
+        let mut activations = Vec::with_capacity(self.layers.len());
+        for NamedLayer { name, layer } in &self.layers {
+            let output = layer.output_shape(name, &input)?;
+            activations.push(Activation { input, output: output.clone() });
+            input = output;
+        }
+        Ok(activations)
+    }
+
+    /// As `activations`, and the last layer gives one logit a class.
+    ///
+    /// # Errors
+    /// A layer that does not fit, or logits that are not the classes.
+    pub fn classifier(&self, image: [u32; 3], classes: usize) -> Result<Vec<Activation>> {
+        let activations = self.activations(image)?;
+        let refuse = |layer: &str, actual: &[u32]| {
+            Err(Error::Shape {
+                layer: layer.into(),
+                problem: "the network does not end in one logit a class".into(),
+                actual: describe(actual),
+                expected: format!("({classes})"),
+            })
+        };
+        match (self.layers.last(), activations.last()) {
+            (Some(_), Some(last)) if last.output == [classes as u32] => Ok(activations),
+            (Some(layer), Some(last)) => refuse(&layer.name, &last.output),
+            _ => refuse(&self.name, &image),
+        }
+    }
+
+    /// Weights and biases together.
+    pub fn parameter_count(&self, activations: &[Activation]) -> u64 {
+        let layers = self.layers.iter().zip(activations);
+        layers
+            .filter_map(|(layer, activation)| layer.layer.parameters(&activation.input))
+            .map(|parameters| (product(&parameters.weight) + product(&parameters.bias)) as u64)
+            .sum()
+    }
+}

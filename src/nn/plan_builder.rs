@@ -1,0 +1,468 @@
+//! From a network to a plan: forward ops in order, backward ops in reverse, then the update.
+
+use super::layer::Layer;
+use super::network::{Activation, NamedLayer, Network};
+use super::plan::{Optimiser, Parameter, Phase, Plan, PlanStep, Role, Storage, Tensor, TensorId, too_large};
+use crate::error::Result;
+use crate::geometry::{Channels, Conv2d, Matmul as MatmulShape, Pool2d, product};
+use crate::gpu::OFFSET_ALIGNMENT;
+use crate::ops::avg_pool2d::{AvgPool2dBackward, AvgPool2dForward};
+use crate::ops::bias::{BiasAdd, BiasGrad};
+use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight};
+use crate::ops::gather::{Gather, RECORD_BUFFERS, record_words};
+use crate::ops::global_avg_pool2d::{GlobalAvgPool2dBackward, GlobalAvgPool2dForward};
+use crate::ops::matmul::Matmul;
+use crate::ops::max_pool2d::{MaxPool2dBackward, MaxPool2dForward};
+use crate::ops::mean_loss::MeanLoss;
+use crate::ops::nonfinite::Nonfinite;
+use crate::ops::relu::{ReluBackward, ReluForward};
+use crate::ops::sgd::Sgd;
+use crate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
+use crate::ops::{Element, Op};
+
+/// How the images reach a plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Images {
+    /// (channels, height, width).
+    pub shape: [u32; 3],
+    pub classes: u32,
+    pub mean: f32,
+    pub deviation: f32,
+    /// Images in each buffer of records.
+    pub records: [u32; RECORD_BUFFERS],
+    /// Entries of the order in which they are used; 0 when the records of a batch lie in a row.
+    pub order: u32,
+}
+
+impl Images {
+    /// A window of `count` records that the host fills again and again.
+    pub fn streamed(shape: [u32; 3], classes: u32, count: u32) -> Self {
+        Self { shape, classes, mean: 0.5, deviation: 0.5, records: [count, 0, 0, 0], order: 0 }
+    }
+
+    /// `count` records that stay, spread over buffers of at most `max_bytes`, used in an order of `order` entries. `None` when
+    /// they do not fit.
+    pub fn resident(shape: [u32; 3], classes: u32, count: u32, order: u32, max_bytes: u64) -> Option<Self> {
+        let record_bytes = 4 * u64::from(record_words(u32::try_from(product(&shape)).ok()?));
+        let most = u32::try_from(max_bytes / record_bytes).unwrap_or(u32::MAX);
+        let mut left = count;
+        let records = [(); RECORD_BUFFERS].map(|()| {
+            let here = left.min(most);
+            left -= here;
+            here
+        });
+        (left == 0).then_some(Self { records, order, ..Self::streamed(shape, classes, 0) })
+    }
+}
+
+/// What to make a plan for.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanRequest<'a> {
+    pub network: &'a Network,
+    pub images: Images,
+    pub batch: u32,
+    /// Bytes that one tensor may have.
+    pub max_bytes: u64,
+}
+
+impl PlanRequest<'_> {
+    /// Gather, forward, loss, backward, update. `slots` losses are kept for the host.
+    ///
+    /// # Errors
+    /// A layer that does not fit what comes before it; a tensor over the limit, with the largest batch that fits.
+    pub fn training(&self, optimiser: &Optimiser, slots: u32) -> Result<Plan> {
+        let activations = self.activations()?;
+        let mut builder = Builder::new(self, &activations);
+        let classes = self.images.classes;
+        let (mut saved, logits, labels) = builder.forward();
+
+        let batch = self.batch;
+        let row_loss = builder.activation("row_loss", vec![batch]);
+        let grad_logits = builder.activation("grad_logits", vec![batch, classes]);
+        let losses = builder.tensor("losses", vec![slots], Role::Report, Element::F32);
+        let loss = SoftmaxCrossEntropy { rows: batch, classes, label_smoothing: optimiser.label_smoothing };
+        builder.push("loss", Phase::Loss, loss, &[logits, labels, row_loss, grad_logits]);
+        builder.push("mean_loss", Phase::Loss, MeanLoss { rows: batch, slots }, &[row_loss, losses]);
+
+        builder.backward(&mut saved, grad_logits);
+        builder.update(optimiser);
+        Ok(builder.finish(logits))
+    }
+
+    /// Gather and forward only.
+    ///
+    /// # Errors
+    /// As `training`.
+    pub fn inference(&self) -> Result<Plan> {
+        let activations = self.activations()?;
+        let mut builder = Builder::new(self, &activations);
+        let (_, logits, _) = builder.forward();
+        Ok(builder.finish(logits))
+    }
+
+    /// Shapes, with every size checked before anything is computed from it.
+    fn activations(&self) -> Result<Vec<Activation>> {
+        let activations = self.network.classifier(self.images.shape, self.images.classes as usize)?;
+        let input = ("input", product(&self.images.shape));
+        let outputs = self
+            .network
+            .layers
+            .iter()
+            .zip(&activations)
+            .map(|(layer, activation)| (&*layer.name, product(&activation.output)));
+        // The first of the largest: the tensor a person would name.
+        let largest = std::iter::once(input).chain(outputs).rev().max_by_key(|(_, length)| *length);
+        // Kernels count elements in u32.
+        let max_bytes = self.max_bytes.min(4 * u64::from(u32::MAX));
+        let (name, length) = largest.unwrap_or(input);
+        let image_bytes = 4 * length as u64;
+        let bytes = image_bytes.saturating_mul(u64::from(self.batch));
+        if bytes > max_bytes {
+            let name = if name == "input" { name.into() } else { format!("{name}.output") };
+            let error = too_large(&name, bytes, max_bytes);
+            return Err(match max_bytes / image_bytes {
+                0 => error,
+                most => error.with_hint(format!("the largest batch that fits is {most}")),
+            });
+        }
+        let parameter_bytes = self.network.parameter_count(&activations).saturating_mul(4);
+        if parameter_bytes > max_bytes {
+            return Err(too_large("the flat parameter buffer", parameter_bytes, max_bytes));
+        }
+        Ok(activations)
+    }
+}
+
+/// What a layer's backward needs of its forward.
+struct Saved {
+    layer: usize,
+    input: TensorId,
+    output: TensorId,
+    /// Max pooling's winners.
+    argmax: Option<TensorId>,
+}
+
+struct Builder<'a> {
+    request: &'a PlanRequest<'a>,
+    activations: &'a [Activation],
+    plan: Plan,
+}
+
+impl<'a> Builder<'a> {
+    fn new(request: &'a PlanRequest<'a>, activations: &'a [Activation]) -> Self {
+        let plan = Plan {
+            batch: request.batch,
+            classes: request.images.classes,
+            storages: Vec::new(),
+            tensors: Vec::new(),
+            parameters: Vec::new(),
+            parameter_length: 0,
+            steps: Vec::new(),
+            logits: TensorId(0),
+        };
+        let mut builder = Self { request, activations, plan };
+        builder.lay_out_parameters();
+        builder
+    }
+
+    fn finish(mut self, logits: TensorId) -> Plan {
+        self.plan.logits = logits;
+        self.plan
+    }
+
+    /// All weights and biases in one flat buffer, each where a binding may begin.
+    fn lay_out_parameters(&mut self) {
+        let alignment = OFFSET_ALIGNMENT as usize / 4;
+        let mut offset = 0;
+        for (named, activation) in self.request.network.layers.iter().zip(self.activations) {
+            let Some(parameters) = named.layer.parameters(&activation.input) else { continue };
+            for (kind, shape) in [("weight", parameters.weight), ("bias", parameters.bias)] {
+                let parameter =
+                    Parameter { name: format!("{}.{kind}", named.name), shape, offset, fan_in: parameters.fan_in };
+                offset = (offset + parameter.length()).next_multiple_of(alignment);
+                self.plan.parameters.push(parameter);
+            }
+        }
+        self.plan.parameter_length = offset;
+        self.flat("parameters", Role::Parameter, "");
+    }
+
+    /// A flat buffer over all parameters, and a view of it for each; `prefix` goes before `weight` and `bias`.
+    fn flat(&mut self, name: &str, role: Role, prefix: &str) -> TensorId {
+        let whole = self.tensor(name, vec![self.plan.parameter_length as u32], role, Element::F32);
+        let storage = self.plan.tensor(whole).storage;
+        for parameter in self.plan.parameters.clone() {
+            let name = match parameter.name.rsplit_once('.') {
+                Some((layer, kind)) => format!("{layer}.{prefix}{kind}"),
+                None => format!("{prefix}{}", parameter.name),
+            };
+            self.plan.tensors.push(Tensor { name, shape: parameter.shape, role, storage, offset: parameter.offset });
+        }
+        whole
+    }
+
+    /// A tensor with a storage of its own.
+    fn tensor(&mut self, name: &str, shape: Vec<u32>, role: Role, element: Element) -> TensorId {
+        let length = product(&shape).max(1);
+        self.plan.storages.push(Storage { name: name.into(), element, length });
+        let storage = self.plan.storages.len() - 1;
+        self.plan.tensors.push(Tensor { name: name.into(), shape, role, storage, offset: 0 });
+        TensorId(self.plan.tensors.len() - 1)
+    }
+
+    fn activation(&mut self, name: &str, shape: Vec<u32>) -> TensorId {
+        self.tensor(name, shape, Role::Activation, Element::F32)
+    }
+
+    /// The same elements in another shape.
+    fn reshape(&mut self, name: &str, shape: Vec<u32>, of: TensorId) -> TensorId {
+        let Tensor { storage, offset, role, .. } = *self.plan.tensor(of);
+        self.plan.tensors.push(Tensor { name: name.into(), shape, role, storage, offset });
+        TensorId(self.plan.tensors.len() - 1)
+    }
+
+    /// A tensor that the builder itself has named.
+    fn named(&self, layer: &str, kind: &str) -> TensorId {
+        let name = format!("{layer}.{kind}");
+        match self.plan.find(&name) {
+            Some(id) => id,
+            None => unreachable!("{name} was laid out before it is used"),
+        }
+    }
+
+    fn push(&mut self, label: &str, phase: Phase, op: impl Op + 'static, operands: &[TensorId]) {
+        let lengths = op.operands().into_iter().map(|operand| operand.length);
+        debug_assert!(lengths.eq(operands.iter().map(|&id| self.plan.tensor(id).length())), "{label}: operand lengths");
+        self.plan.steps.push(PlanStep { label: label.into(), phase, op: Box::new(op), operands: operands.to_vec() });
+    }
+
+    fn with_batch(&self, shape: &[u32]) -> Vec<u32> {
+        std::iter::once(self.request.batch).chain(shape.iter().copied()).collect()
+    }
+
+    /// Images in, logits out.
+    fn forward(&mut self) -> (Vec<Saved>, TensorId, TensorId) {
+        let images = self.request.images;
+        let image_length = product(&images.shape) as u32;
+        let gather = Gather {
+            batch: self.request.batch,
+            image_length,
+            mean: images.mean,
+            deviation: images.deviation,
+            records: images.records,
+            order: images.order,
+        };
+        let mut operands: Vec<TensorId> = gather.operands()[..=RECORD_BUFFERS]
+            .iter()
+            .map(|operand| self.tensor(operand.name, vec![operand.length as u32], Role::Data, Element::U32))
+            .collect();
+        let input = self.activation("input", self.with_batch(&images.shape));
+        let labels = self.tensor("labels", vec![self.request.batch], Role::Activation, Element::U32);
+        operands.extend([input, labels]);
+        self.push("gather", Phase::Gather, gather, &operands);
+
+        let mut saved = Vec::new();
+        let mut current = input;
+        for layer in 0..self.request.network.layers.len() {
+            let (output, argmax) = self.layer_forward(layer, current);
+            saved.push(Saved { layer, input: current, output, argmax });
+            current = output;
+        }
+        (saved, current, labels)
+    }
+
+    fn layer_forward(&mut self, index: usize, input: TensorId) -> (TensorId, Option<TensorId>) {
+        let NamedLayer { name, layer } = &self.request.network.layers[index];
+        let shape = self.with_batch(&self.activations[index].output);
+        let (label, output_name) = (format!("{name}.forward"), format!("{name}.output"));
+        if *layer == Layer::Flatten {
+            return (self.reshape(&output_name, shape, input), None);
+        }
+        let output = self.activation(&output_name, shape.clone());
+        let length = product(&shape) as u32;
+        let mut argmax = None;
+        match layer {
+            Layer::Conv2d { .. } => {
+                let operands = [input, self.named(name, "weight"), self.named(name, "bias"), output];
+                self.push(&label, Phase::Forward, Conv2dForward(self.conv2d(index)), &operands);
+            }
+            Layer::MaxPool2d { .. } => {
+                let winners = self.tensor(&format!("{name}.argmax"), shape, Role::Activation, Element::U32);
+                argmax = Some(winners);
+                self.push(&label, Phase::Forward, MaxPool2dForward(self.pool2d(index)), &[input, output, winners]);
+            }
+            Layer::AvgPool2d { .. } => {
+                self.push(&label, Phase::Forward, AvgPool2dForward(self.pool2d(index)), &[input, output]);
+            }
+            Layer::GlobalAvgPool2d => {
+                let (planes, size) = self.planes(index);
+                self.push(&label, Phase::Forward, GlobalAvgPool2dForward { planes, size }, &[input, output]);
+            }
+            Layer::Relu => self.push(&label, Phase::Forward, ReluForward { length }, &[input, output]),
+            Layer::Linear { .. } => {
+                let product = self.activation(&format!("{name}.product"), shape.clone());
+                let (batch, in_features, out_features) = self.linear(index);
+                let multiply =
+                    MatmulShape { m: batch, k: in_features, n: out_features, transpose_a: false, transpose_b: true };
+                self.push(&label, Phase::Forward, Matmul(multiply), &[input, self.named(name, "weight"), product]);
+                let channels = Channels { batch, channels: out_features, size: 1 };
+                let operands = [product, self.named(name, "bias"), output];
+                self.push(&format!("{name}.bias_add"), Phase::Forward, BiasAdd(channels), &operands);
+            }
+            Layer::Flatten => unreachable!("handled above"),
+        }
+        (output, argmax)
+    }
+
+    /// Gradients of every parameter, from those of the logits.
+    fn backward(&mut self, saved: &mut Vec<Saved>, grad_logits: TensorId) {
+        self.flat("gradients", Role::Gradient, "grad_");
+        let layers = &self.request.network.layers;
+        // Before the first layer with parameters nothing needs a gradient.
+        let first = layers
+            .iter()
+            .zip(self.activations)
+            .position(|(named, activation)| named.layer.parameters(&activation.input).is_some());
+        let Some(first) = first else { return };
+        let mut grad_output = grad_logits;
+        while let Some(saved) = saved.pop() {
+            if saved.layer < first {
+                break;
+            }
+            grad_output = self.layer_backward(&saved, grad_output, saved.layer > first);
+        }
+    }
+
+    /// Returns the gradient of the layer's input, or `grad_output` again where none is needed.
+    fn layer_backward(&mut self, saved: &Saved, grad_output: TensorId, needs_grad_input: bool) -> TensorId {
+        let index = saved.layer;
+        let NamedLayer { name, layer } = &self.request.network.layers[index];
+        let shape = self.with_batch(&self.activations[index].input);
+        let grad_name = format!("{name}.grad_input");
+        if *layer == Layer::Flatten {
+            return self.reshape(&grad_name, shape, grad_output);
+        }
+        let backward = Phase::Backward;
+        match layer {
+            Layer::Conv2d { .. } => {
+                let conv2d = self.conv2d(index);
+                let grad_weight = self.named(name, "grad_weight");
+                let label = format!("{name}.grad_weight");
+                self.push(&label, backward, Conv2dGradWeight(conv2d), &[saved.input, grad_output, grad_weight]);
+                let size = product(&conv2d.output) as u32;
+                let channels = Channels { batch: conv2d.batch, channels: conv2d.out_channels, size };
+                let label = format!("{name}.grad_bias");
+                self.push(&label, backward, BiasGrad(channels), &[grad_output, self.named(name, "grad_bias")]);
+            }
+            Layer::Linear { .. } => {
+                let (batch, in_features, out_features) = self.linear(index);
+                let multiply =
+                    MatmulShape { m: out_features, k: batch, n: in_features, transpose_a: true, transpose_b: false };
+                let operands = [grad_output, saved.input, self.named(name, "grad_weight")];
+                self.push(&format!("{name}.grad_weight"), backward, Matmul(multiply), &operands);
+                let channels = Channels { batch, channels: out_features, size: 1 };
+                let label = format!("{name}.grad_bias");
+                self.push(&label, backward, BiasGrad(channels), &[grad_output, self.named(name, "grad_bias")]);
+            }
+            _ => {}
+        }
+        if !needs_grad_input {
+            return grad_output;
+        }
+
+        let grad_input = self.activation(&grad_name, shape);
+        match layer {
+            Layer::Conv2d { .. } => {
+                let operands = [self.named(name, "weight"), grad_output, grad_input];
+                self.push(&grad_name, backward, Conv2dGradInput(self.conv2d(index)), &operands);
+            }
+            Layer::Linear { .. } => {
+                let (batch, in_features, out_features) = self.linear(index);
+                let multiply =
+                    MatmulShape { m: batch, k: out_features, n: in_features, transpose_a: false, transpose_b: false };
+                let operands = [grad_output, self.named(name, "weight"), grad_input];
+                self.push(&grad_name, backward, Matmul(multiply), &operands);
+            }
+            Layer::MaxPool2d { .. } => {
+                let winner = match saved.argmax {
+                    Some(argmax) => argmax,
+                    None => unreachable!("max pooling saves its argmax"),
+                };
+                let operands = [winner, grad_output, grad_input];
+                self.push(&grad_name, backward, MaxPool2dBackward(self.pool2d(index)), &operands);
+            }
+            Layer::AvgPool2d { .. } => {
+                self.push(&grad_name, backward, AvgPool2dBackward(self.pool2d(index)), &[grad_output, grad_input]);
+            }
+            Layer::GlobalAvgPool2d => {
+                let (planes, size) = self.planes(index);
+                self.push(&grad_name, backward, GlobalAvgPool2dBackward { planes, size }, &[grad_output, grad_input]);
+            }
+            Layer::Relu => {
+                let length = self.plan.tensor(saved.output).length() as u32;
+                let operands = [saved.output, grad_output, grad_input];
+                self.push(&grad_name, backward, ReluBackward { length }, &operands);
+            }
+            Layer::Flatten => unreachable!("handled above"),
+        }
+        grad_input
+    }
+
+    /// The non-finite test, then SGD over everything.
+    fn update(&mut self, optimiser: &Optimiser) {
+        let length = self.plan.parameter_length as u32;
+        let momentum = self.flat("momentum", Role::Momentum, "momentum_");
+        let status = self.tensor("status", vec![2], Role::Report, Element::U32);
+        let find = |plan: &Plan, name: &str| match plan.find(name) {
+            Some(id) => id,
+            None => unreachable!("{name} was laid out before it is used"),
+        };
+        let (parameters, gradients) = (find(&self.plan, "parameters"), find(&self.plan, "gradients"));
+        self.push("nonfinite", Phase::Update, Nonfinite { length }, &[gradients, status]);
+        let sgd = Sgd {
+            length,
+            momentum: optimiser.momentum,
+            weight_decay: optimiser.weight_decay,
+            nesterov: optimiser.nesterov,
+        };
+        self.push("sgd", Phase::Update, sgd, &[gradients, status, parameters, momentum]);
+    }
+
+    fn conv2d(&self, index: usize) -> Conv2d {
+        let (Layer::Conv2d { out_channels, window }, &[in_channels, height, width]) =
+            (self.request.network.layers[index].layer, &self.activations[index].input[..])
+        else {
+            unreachable!("layer {index} is a convolution over planes")
+        };
+        let output = &self.activations[index].output;
+        Conv2d {
+            batch: self.request.batch,
+            in_channels,
+            out_channels,
+            input: [height, width],
+            window,
+            output: [output[1], output[2]],
+        }
+    }
+
+    fn pool2d(&self, index: usize) -> Pool2d {
+        let (Layer::MaxPool2d { window } | Layer::AvgPool2d { window }, &[channels, height, width]) =
+            (self.request.network.layers[index].layer, &self.activations[index].input[..])
+        else {
+            unreachable!("layer {index} is a pooling over planes")
+        };
+        let output = &self.activations[index].output;
+        Pool2d { planes: self.request.batch * channels, input: [height, width], window, output: [output[1], output[2]] }
+    }
+
+    /// Planes of the batch, and elements of one.
+    fn planes(&self, index: usize) -> (u32, u32) {
+        let input = &self.activations[index].input;
+        (self.request.batch * input[0], input[1] * input[2])
+    }
+
+    /// Batch, input and output features.
+    fn linear(&self, index: usize) -> (u32, u32, u32) {
+        (self.request.batch, self.activations[index].input[0], self.activations[index].output[0])
+    }
+}

@@ -1,0 +1,86 @@
+//! Matrix product with both transposes: a linear layer's forward, grad_input and grad_weight. Source: PyTorch torch.matmul.
+
+use super::split::Slices;
+use super::{Arguments, Lowering, Op, Operand, PLAIN, shader, unknown_variant};
+use crate::error::Result;
+use crate::geometry::{Matmul as Shape, product};
+use crate::gpu::{Dispatch, Shader, StepRow, params};
+use crate::reference;
+
+static PLAIN_SHADER: Shader = shader!("matmul");
+static TILED_SHADER: Shader = shader!("matmul_tiled");
+
+params! {
+    MatmulParams {
+        m: u32,
+        k: u32,
+        n: u32,
+        a_stride_m: u32,
+        a_stride_k: u32,
+        b_stride_k: u32,
+        b_stride_n: u32,
+        slices: u32,
+        slice_length: u32,
+    }
+}
+
+/// a (m, k) × b (k, n) → output (m, n); a is stored (k, m) and b (n, k) where the shape says transposed.
+#[derive(Clone, Copy, Debug)]
+pub struct Matmul(pub Shape);
+
+impl Op for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn shape(&self) -> String {
+        let Shape { m, k, n, transpose_a, transpose_b } = self.0;
+        let mark = |transposed| if transposed { "ᵀ" } else { "" };
+        format!("{m}×{k}{} · {k}×{n}{}", mark(transpose_a), mark(transpose_b))
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let Shape { m, k, n, .. } = self.0;
+        vec![
+            Operand::read("a", product(&[m, k])),
+            Operand::read("b", product(&[k, n])),
+            Operand::write("output", product(&[m, n])),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        2 * product(&[self.0.m, self.0.k, self.0.n]) as u64
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        &[PLAIN, "tiled"]
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
+        let Shape { m, k, n, transpose_a, transpose_b } = self.0;
+        let (shader, entry_point, results) = match variant {
+            PLAIN => (&PLAIN_SHADER, "matmul", u64::from(m) * u64::from(n)),
+            "tiled" => {
+                let tiles_m = m.div_ceil(TILED_SHADER.constant("TILE_M"));
+                let tiles_n = n.div_ceil(TILED_SHADER.constant("TILE_N"));
+                (&TILED_SHADER, "matmul_tiled", u64::from(tiles_m) * u64::from(tiles_n))
+            }
+            _ => return Err(unknown_variant(self, variant)),
+        };
+        let slices = Slices::new(k, 1);
+        let (a_stride_m, a_stride_k) = if transpose_a { (1, m) } else { (k, 1) };
+        let (b_stride_k, b_stride_n) = if transpose_b { (1, k) } else { (n, 1) };
+        let Slices { slices: count, slice_length } = slices;
+        let params =
+            MatmulParams { m, k, n, a_stride_m, a_stride_k, b_stride_k, b_stride_n, slices: count, slice_length };
+        Ok(slices.lower(product(&[m, n]), 2, 3, |output| {
+            let bindings = [("a", 0), ("b", 1), ("output", output)];
+            Dispatch::new(shader, entry_point, &params, &bindings, u64::from(count) * results)
+        }))
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
+        let [a, b, output] = arguments.take();
+        reference::matmul::forward(&self.0, a.f64(), b.f64(), output.f64_mut());
+    }
+}

@@ -1,0 +1,97 @@
+//! The operations a plan is made of. Each says what it reads and writes, how it runs on the GPU and what it means: one file an op,
+//! beside `shaders/<op>.wgsl` and `reference/<op>.rs`.
+
+pub mod argument;
+pub mod avg_pool2d;
+pub mod bias;
+pub mod conv2d;
+pub mod gather;
+pub mod global_avg_pool2d;
+pub mod matmul;
+pub mod max_pool2d;
+pub mod mean_loss;
+pub mod nonfinite;
+pub mod relu;
+pub mod sgd;
+pub mod softmax_cross_entropy;
+mod split;
+
+use std::fmt;
+
+pub use argument::{Access, Argument, Arguments, Element, Operand};
+pub use split::MAX_TERMS;
+
+use crate::error::{Error, Result};
+use crate::gpu::{Dispatch, StepRow};
+
+/// The name of the variant that every op has: the one to read, and the oracle for the others.
+pub const PLAIN: &str = "plain";
+
+/// One step of a plan.
+pub trait Op: fmt::Debug + Send + Sync {
+    /// The op's name in tables and on the command line, e.g. `conv2d_forward`.
+    fn name(&self) -> &'static str;
+
+    /// The sizes, for tables: `4×3×32×32 → 4×6×28×28`.
+    fn shape(&self) -> String;
+
+    /// What it reads and writes, in the order of `lower`'s bindings and `reference`'s arguments.
+    fn operands(&self) -> Vec<Operand>;
+
+    /// Floating-point operations, a multiply-add counted as two.
+    fn flops(&self) -> u64;
+
+    /// The ways it can run on a GPU, [`PLAIN`] first.
+    fn variants(&self) -> &'static [&'static str] {
+        &[PLAIN]
+    }
+
+    /// The kernels of one of its variants.
+    ///
+    /// # Errors
+    /// Sizes beyond what the kernel is made for.
+    fn lower(&self, variant: &str) -> Result<Lowering>;
+
+    /// What it means: the f64 reference, called with the operands in order.
+    fn reference(&self, arguments: Arguments<'_>, step: &StepRow);
+
+    /// Bytes that have to move at least: every operand once, one that is read and written twice.
+    fn bytes(&self) -> u64 {
+        let traffic =
+            |operand: &Operand| 4 * operand.length as u64 * (1 + u64::from(operand.access == Access::ReadWrite));
+        self.operands().iter().map(traffic).sum()
+    }
+}
+
+/// The kernels of an op. Bindings refer to the op's operands by place, then to its scratch buffers.
+#[derive(Clone, Debug)]
+pub struct Lowering {
+    pub dispatches: Vec<Dispatch>,
+    /// Elements of each scratch buffer.
+    pub scratch: Vec<usize>,
+}
+
+impl From<Dispatch> for Lowering {
+    fn from(dispatch: Dispatch) -> Self {
+        Self { dispatches: vec![dispatch], scratch: Vec::new() }
+    }
+}
+
+/// The variant that a plan step runs: the one place where that is decided.
+pub fn choose(op: &dyn Op) -> &'static str {
+    // The last one listed is the fastest on every adapter measured so far.
+    op.variants().last().copied().unwrap_or(PLAIN)
+}
+
+/// For `lower`: a name that the op does not list.
+fn unknown_variant(op: &dyn Op, variant: &str) -> Error {
+    Error::usage(format!("{} has no variant {variant} (expected {})", op.name(), op.variants().join(", ")))
+}
+
+/// The shader file of an op.
+macro_rules! shader {
+    ($name:literal) => {
+        $crate::gpu::Shader::new($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))
+    };
+}
+use shader;

@@ -1,0 +1,54 @@
+//! A bit test for NaN and infinity over the flat gradient buffer.
+
+use super::{Arguments, Lowering, Op, Operand, shader};
+use crate::error::Result;
+use crate::gpu::{Dispatch, Shader, StepRow, params};
+use crate::reference;
+
+static SHADER: Shader = shader!("nonfinite");
+
+/// Both words of a status that flags nothing.
+pub const FINITE: u32 = u32::MAX;
+
+params! {
+    NonfiniteParams {
+        length: u32,
+    }
+}
+
+/// values (P) → status = [step, index] of the first non-finite value of the first such step; [`FINITE`] before that.
+#[derive(Clone, Copy, Debug)]
+pub struct Nonfinite {
+    pub length: u32,
+}
+
+impl Op for Nonfinite {
+    fn name(&self) -> &'static str {
+        "nonfinite"
+    }
+
+    fn shape(&self) -> String {
+        self.length.to_string()
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![Operand::read("values", self.length as usize), Operand::read_write("status", 2).of_u32()]
+    }
+
+    fn flops(&self) -> u64 {
+        0
+    }
+
+    fn lower(&self, _: &str) -> Result<Lowering> {
+        let params = NonfiniteParams { length: self.length };
+        Ok(Dispatch::new(&SHADER, "nonfinite", &params, &[("values", 0), ("status", 1)], self.length.into()).into())
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {
+        let [values, status] = arguments.take();
+        let status = status.u32_mut();
+        if let (true, Some(index)) = (status[0] == FINITE, reference::nonfinite::first(values.f64())) {
+            status.copy_from_slice(&[step.step, index as u32]);
+        }
+    }
+}

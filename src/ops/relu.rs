@@ -1,0 +1,90 @@
+//! max(input, 0). Source: PyTorch nn.ReLU.
+
+use super::{Arguments, Lowering, Op, Operand, shader};
+use crate::error::Result;
+use crate::gpu::{Dispatch, Shader, StepRow, params};
+use crate::reference;
+
+static SHADER: Shader = shader!("relu");
+
+params! {
+    ReluParams {
+        length: u32,
+    }
+}
+
+/// input → output, both of `length` elements.
+#[derive(Clone, Copy, Debug)]
+pub struct ReluForward {
+    pub length: u32,
+}
+
+impl Op for ReluForward {
+    fn name(&self) -> &'static str {
+        "relu_forward"
+    }
+
+    fn shape(&self) -> String {
+        self.length.to_string()
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let length = self.length as usize;
+        vec![Operand::read("input", length), Operand::write("output", length)]
+    }
+
+    fn flops(&self) -> u64 {
+        u64::from(self.length)
+    }
+
+    fn lower(&self, _: &str) -> Result<Lowering> {
+        let params = ReluParams { length: self.length };
+        let bindings = [("input", 0), ("output", 1)];
+        Ok(Dispatch::new(&SHADER, "relu_forward", &params, &bindings, self.length.into()).into())
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
+        let [input, output] = arguments.take();
+        reference::relu::forward(input.f64(), output.f64_mut());
+    }
+}
+
+/// activation (the forward output), grad_output → grad_input (overwritten), each of `length` elements.
+#[derive(Clone, Copy, Debug)]
+pub struct ReluBackward {
+    pub length: u32,
+}
+
+impl Op for ReluBackward {
+    fn name(&self) -> &'static str {
+        "relu_backward"
+    }
+
+    fn shape(&self) -> String {
+        self.length.to_string()
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let length = self.length as usize;
+        vec![
+            Operand::read("activation", length),
+            Operand::read("grad_output", length),
+            Operand::write("grad_input", length),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        u64::from(self.length)
+    }
+
+    fn lower(&self, _: &str) -> Result<Lowering> {
+        let params = ReluParams { length: self.length };
+        let bindings = [("activation", 0), ("grad_output", 1), ("grad_input", 2)];
+        Ok(Dispatch::new(&SHADER, "relu_backward", &params, &bindings, self.length.into()).into())
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
+        let [activation, grad_output, grad_input] = arguments.take();
+        reference::relu::backward(activation.f64(), grad_output.f64(), grad_input.f64_mut());
+    }
+}
