@@ -273,11 +273,11 @@ fn conv2d_grad_weight_tiled(
       let at = input_rows + min(iw, vec4(params.in_width - 1u));
       let inside = inside_y & (iw < vec4(params.in_width));
       let values = select(vec4(0.0), vec4(input[at.x], input[at.y], input[at.z], input[at.w]), inside);
-      let from = output_row + ow;
-      sum_0 += grad_output[channels.x + from] * values;
-      sum_1 += grad_output[channels.y + from] * values;
-      sum_2 += grad_output[channels.z + from] * values;
-      sum_3 += grad_output[channels.w + from] * values;
+      let at_output = output_row + ow;
+      sum_0 += grad_output[channels.x + at_output] * values;
+      sum_1 += grad_output[channels.y + at_output] * values;
+      sum_2 += grad_output[channels.z + at_output] * values;
+      sum_3 += grad_output[channels.w + at_output] * values;
     }
   }
 

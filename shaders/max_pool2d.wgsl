@@ -105,9 +105,9 @@ fn max_pool2d_backward(
       }
       let ow = (x - kw * params.dilation_width) / params.stride_width;
       if (ow < params.out_width && ow * params.stride_width + kw * params.dilation_width == x) {
-        let from = plane + oh * params.out_width + ow;
-        if (winner[from] == at) {
-          sum += grad_output[from];
+        let at_output = plane + oh * params.out_width + ow;
+        if (winner[at_output] == at) {
+          sum += grad_output[at_output];
         }
       }
     }

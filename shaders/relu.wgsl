@@ -26,7 +26,7 @@ fn relu_forward(
     return;
   }
   let value = input[i];
-  output[i] = select(value, 0.0, value < 0.0);
+  output[i] = select(value, 0.0, value <= 0.0);
 }
 
 // `activation` is the forward output.

@@ -8,6 +8,7 @@ pub mod data;
 pub mod error;
 pub mod geometry;
 pub mod gpu;
+pub mod machine;
 pub mod nn;
 pub mod ops;
 pub mod random;

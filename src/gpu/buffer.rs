@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use super::{Device, OFFSET_ALIGNMENT};
+use super::{Device, Encoder, OFFSET_ALIGNMENT};
 use crate::error::{Error, Result};
 
 /// A storage buffer that can be read, written, copied from and to.
@@ -38,6 +38,11 @@ impl Buffer {
     /// Bytes.
     pub fn size(&self) -> u64 {
         self.inner.size()
+    }
+
+    /// Records a copy of `length` elements from element `from` of another buffer to element `first` of this one.
+    pub fn copy_from(&self, encoder: &mut Encoder, first: usize, other: &Self, from: usize, length: usize) {
+        encoder.copy_buffer_to_buffer(&other.inner, from as u64 * 4, &self.inner, first as u64 * 4, length as u64 * 4);
     }
 
     pub fn whole(&self) -> BufferSlice {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::kernel::{Checks, Kernels};
-use super::{Adapter, AdapterInfo, Buffer, DeviceKind};
+use super::{Adapter, AdapterInfo, Buffer, DeviceKind, Encoder};
 use crate::error::{Error, Result};
 
 /// An open adapter. Belongs to one thread: wgpu's error scopes are per thread.
@@ -22,7 +22,11 @@ pub struct Device {
 
 /// Work handed to the GPU.
 #[derive(Clone, Debug)]
-pub struct Submission(wgpu::SubmissionIndex);
+pub struct Submission {
+    index: wgpu::SubmissionIndex,
+    /// What recording and submitting cost the host. On a software adapter the submit itself is left out: that call runs the kernels.
+    pub host_time: Duration,
+}
 
 impl Device {
     /// Opens `adapter` with all of its limits.
@@ -96,13 +100,17 @@ impl Device {
     ///
     /// # Errors
     /// What the driver refuses.
-    pub fn submit(&self, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<Submission> {
-        let index = self.guarded(|| {
+    pub fn submit(&self, record: impl FnOnce(&mut Encoder)) -> Result<Submission> {
+        let started = Instant::now();
+        self.guarded(|| {
             let mut encoder = self.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             record(&mut encoder);
-            self.queue.submit([encoder.finish()])
-        })?;
-        Ok(Submission(index))
+            let commands = encoder.finish();
+            let recorded = started.elapsed();
+            let index = self.queue.submit([commands]);
+            let software = self.info.kind == DeviceKind::Software;
+            Submission { index, host_time: if software { recorded } else { started.elapsed() } }
+        })
     }
 
     /// Waits until a submission and everything before it is done.
@@ -115,7 +123,7 @@ impl Device {
         let patience = Duration::from_secs(if self.info.kind == DeviceKind::Software { 600 } else { 60 });
         loop {
             let poll = wgpu::PollType::Wait {
-                submission_index: Some(submission.0.clone()),
+                submission_index: Some(submission.index.clone()),
                 timeout: Some(Duration::from_secs(1)),
             };
             match self.guarded(|| self.inner.poll(poll))? {

@@ -15,6 +15,9 @@ pub(crate) use program::params;
 pub use program::{Dispatch, Params, ParamsField, Program, StepRow, StepTable};
 pub use shader::{Access, Binding, Constant, EntryPoint, Field, Reflection, Shader, Translations};
 
+/// Commands being recorded for one submit.
+pub type Encoder = wgpu::CommandEncoder;
+
 /// Storage buffers a kernel may use: the default limit is 8, and Metal wants one for itself.
 pub const MAX_STORAGE_BUFFERS: usize = 7;
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::kernel::Kernel;
 use super::shader::Access;
-use super::{Binding, BufferSlice, Device, MAX_WORKGROUPS, OFFSET_ALIGNMENT, Shader};
+use super::{Binding, BufferSlice, Device, Encoder, MAX_WORKGROUPS, OFFSET_ALIGNMENT, Shader};
 use crate::error::{Error, Result};
 
 /// One kernel launch, as data.
@@ -169,7 +169,7 @@ impl Program {
     }
 
     /// Replays the dispatches once for each of the first `steps` rows of the table, all in one pass.
-    pub fn record(&self, encoder: &mut wgpu::CommandEncoder, table: &StepTable, steps: usize) {
+    pub fn record(&self, encoder: &mut Encoder, table: &StepTable, steps: usize) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for row in 0..steps {
             for launch in &self.launches {

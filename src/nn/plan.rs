@@ -1,5 +1,6 @@
 //! The plan: what a training step or an inference does, as data. Two machines run it, the GPU and the CPU reference.
 
+use super::plan_builder::ADDRESSABLE_BYTES;
 use crate::error::{Error, Result};
 use crate::ops::{Element, Op};
 use crate::units;
@@ -161,5 +162,6 @@ impl Plan {
 }
 
 pub(super) fn too_large(name: &str, bytes: u64, max_bytes: u64) -> Error {
-    Error::usage(format!("{name} needs {}, the adapter allows {}", units::bytes(bytes), units::bytes(max_bytes)))
+    let who = if max_bytes == ADDRESSABLE_BYTES { "a kernel addresses" } else { "the adapter allows" };
+    Error::usage(format!("{name} needs {}, {who} {}", units::bytes(bytes), units::bytes(max_bytes)))
 }

@@ -55,6 +55,9 @@ impl Images {
     }
 }
 
+/// Kernels count elements of 4 bytes in u32.
+pub(super) const ADDRESSABLE_BYTES: u64 = 4 * u32::MAX as u64;
+
 /// What to make a plan for.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanRequest<'a> {
@@ -112,8 +115,7 @@ impl PlanRequest<'_> {
             .map(|(layer, activation)| (&*layer.name, product(&activation.output)));
         // The first of the largest: the tensor a person would name.
         let largest = std::iter::once(input).chain(outputs).rev().max_by_key(|(_, length)| *length);
-        // Kernels count elements in u32.
-        let max_bytes = self.max_bytes.min(4 * u64::from(u32::MAX));
+        let max_bytes = self.max_bytes.min(ADDRESSABLE_BYTES);
         let (name, length) = largest.unwrap_or(input);
         let image_bytes = 4 * length as u64;
         let bytes = image_bytes.saturating_mul(u64::from(self.batch));

@@ -1,0 +1,237 @@
+//! The CPU reference walking a plan in f64: the oracle, the replay for debugging, the fallback with no adapter.
+
+use std::ops::Range;
+
+use super::records::{pack, words};
+use super::{INFERENCE_BATCH, MAX_SEGMENT, Machine, Segment, Setup, State};
+use crate::data::{Dataset, Split};
+use crate::error::{Error, Result};
+use crate::gpu::StepRow;
+use crate::nn::{Images, Plan, PlanRequest, Role, TensorId};
+use crate::ops::nonfinite::FINITE;
+use crate::ops::{Access, Argument, Arguments, Element};
+
+/// A storage on the CPU; what is f32 on the GPU is f64 here.
+enum Values {
+    F64(Vec<f64>),
+    U32(Vec<u32>),
+}
+
+impl Values {
+    fn f64(&self) -> &[f64] {
+        match self {
+            Self::F64(values) => values,
+            Self::U32(_) => unreachable!("an f32 storage"),
+        }
+    }
+
+    fn f64_mut(&mut self) -> &mut Vec<f64> {
+        match self {
+            Self::F64(values) => values,
+            Self::U32(_) => unreachable!("an f32 storage"),
+        }
+    }
+
+    fn u32_mut(&mut self) -> &mut Vec<u32> {
+        match self {
+            Self::U32(values) => values,
+            Self::F64(_) => unreachable!("a u32 storage"),
+        }
+    }
+}
+
+/// A plan and its storages.
+struct Walk {
+    plan: Plan,
+    storages: Vec<Values>,
+}
+
+impl Walk {
+    fn new(plan: Plan) -> Self {
+        let storages = plan.storages.iter().map(|storage| match storage.element {
+            Element::F32 => Values::F64(vec![0.0; storage.length]),
+            Element::U32 => Values::U32(vec![0; storage.length]),
+        });
+        Self { storages: storages.collect(), plan }
+    }
+
+    fn storage(&mut self, name: &str) -> &mut Values {
+        match self.plan.storages.iter().position(|storage| storage.name == name) {
+            Some(place) => &mut self.storages[place],
+            None => unreachable!("the plan has a storage {name}"),
+        }
+    }
+
+    fn tensor(&self, id: TensorId) -> &[f64] {
+        let tensor = self.plan.tensor(id);
+        &self.storages[tensor.storage].f64()[tensor.offset..tensor.offset + tensor.length()]
+    }
+
+    /// Runs every op once.
+    fn step(&mut self, row: &StepRow) {
+        for step in &self.plan.steps {
+            let operands = step.op.operands();
+            let tensors: Vec<_> = step.operands.iter().map(|&id| self.plan.tensor(id)).collect();
+            // What is written is taken out, so that it can be borrowed beside what is read: never the same storage.
+            let mut written: Vec<(usize, Values)> = Vec::new();
+            for (operand, tensor) in operands.iter().zip(&tensors) {
+                if operand.access != Access::Read {
+                    let empty = Values::U32(Vec::new());
+                    written.push((tensor.storage, std::mem::replace(&mut self.storages[tensor.storage], empty)));
+                }
+            }
+            let mut outputs = written.iter_mut();
+            let arguments = operands.iter().zip(&tensors).map(|(operand, tensor)| {
+                let range = tensor.offset..tensor.offset + tensor.length();
+                if operand.access == Access::Read {
+                    return match &self.storages[tensor.storage] {
+                        Values::F64(values) => Argument::F64(&values[range]),
+                        Values::U32(values) => Argument::U32(&values[range]),
+                    };
+                }
+                match outputs.next() {
+                    Some((_, Values::F64(values))) => Argument::F64Mut(&mut values[range]),
+                    Some((_, Values::U32(values))) => Argument::U32Mut(&mut values[range]),
+                    None => unreachable!("every written operand was taken out"),
+                }
+            });
+            step.op.reference(Arguments(arguments.collect()), row);
+            for (storage, values) in written {
+                self.storages[storage] = values;
+            }
+            // What a checkpoint keeps as f32 is f32 here too, so that a resumed run gives the same bits.
+            for tensor in tensors.iter().filter(|tensor| matches!(tensor.role, Role::Parameter | Role::Momentum)) {
+                if step.op.name() == "sgd" {
+                    self.storages[tensor.storage]
+                        .f64_mut()
+                        .iter_mut()
+                        .for_each(|value| *value = f64::from(*value as f32));
+                }
+            }
+        }
+    }
+}
+
+/// The CPU reference, training.
+pub struct CpuMachine<'a> {
+    dataset: &'a Dataset,
+    training: Walk,
+    inference: Walk,
+    inference_batch: u32,
+}
+
+impl<'a> CpuMachine<'a> {
+    /// # Errors
+    /// A layer that does not fit.
+    pub fn new(setup: &Setup<'a>) -> Result<Self> {
+        let (dataset, batch) = (setup.dataset, setup.batch);
+        let images = |count| Images::streamed(image_shape(dataset), dataset.classes.len() as u32, count);
+        let request = |batch| PlanRequest { network: setup.network, images: images(batch), batch, max_bytes: u64::MAX };
+        let inference_batch = INFERENCE_BATCH.min(dataset.test.len().max(1) as u32);
+        Ok(Self {
+            dataset,
+            training: Walk::new(request(batch).training(&setup.optimiser, MAX_SEGMENT)?),
+            inference: Walk::new(request(inference_batch).inference()?),
+            inference_batch,
+        })
+    }
+
+    /// The value of a tensor of the last step, by name: `conv1.output`, `fc2.grad_weight` …
+    pub fn tensor(&self, name: &str) -> Option<&[f64]> {
+        let id = self.training.plan.find(name)?;
+        (self.training.plan.storages[self.training.plan.tensor(id).storage].element == Element::F32)
+            .then(|| self.training.tensor(id))
+    }
+}
+
+/// Fills the window of records with some images of a split.
+fn fill(walk: &mut Walk, split: &Split, images: impl IntoIterator<Item = usize>) {
+    let window = walk.storage("records_0").u32_mut();
+    let capacity = window.len();
+    window.clear();
+    pack(split, images, window);
+    window.resize(capacity, 0);
+}
+
+pub(super) fn image_shape(dataset: &Dataset) -> [u32; 3] {
+    [dataset.shape.channels, dataset.shape.height, dataset.shape.width]
+}
+
+impl Machine for CpuMachine<'_> {
+    fn plan(&self) -> &Plan {
+        &self.training.plan
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        let widen = |values: &[f32]| values.iter().copied().map(f64::from).collect();
+        *self.training.storage("parameters").f64_mut() = widen(&state.parameters);
+        *self.training.storage("momentum").f64_mut() = widen(&state.momentum);
+        self.training.storage("status").u32_mut().fill(FINITE);
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<State> {
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+        Ok(State {
+            parameters: narrow(self.training.storage("parameters").f64()),
+            momentum: narrow(self.training.storage("momentum").f64()),
+        })
+    }
+
+    fn train(&mut self, segment: &Segment<'_>, proceed: &mut dyn FnMut(u32) -> bool) -> Result<Vec<f32>> {
+        let batch = self.training.plan.batch as usize;
+        let mut losses = Vec::new();
+        for (slot, images) in segment.images.chunks(batch).enumerate() {
+            fill(&mut self.training, &self.dataset.train, images.iter().map(|&image| image as usize));
+            let step = segment.first_step + slot as u64;
+            self.training.step(&StepRow {
+                step: step as u32,
+                order_offset: 0,
+                count: images.len() as u32,
+                slot: slot as u32,
+                learning_rate: segment.learning_rate,
+            });
+            let status = self.training.storage("status").u32_mut().clone();
+            if status[0] != FINITE {
+                return Err(diverged(&self.training.plan, status[1], step));
+            }
+            losses.push(self.training.storage("losses").f64()[slot] as f32);
+            if !proceed(losses.len() as u32) {
+                break;
+            }
+        }
+        Ok(losses)
+    }
+
+    fn logits(&mut self, split: &Split, range: Range<usize>) -> Result<Vec<f32>> {
+        *self.inference.storage("parameters").f64_mut() = self.training.storage("parameters").f64().to_vec();
+        let (batch, classes) = (self.inference_batch as usize, self.inference.plan.classes as usize);
+        let mut logits = Vec::with_capacity(range.len() * classes);
+        for first in range.clone().step_by(batch) {
+            let count = batch.min(range.end - first);
+            fill(&mut self.inference, split, first..first + count);
+            self.inference.step(&StepRow {
+                step: 0,
+                order_offset: 0,
+                count: count as u32,
+                slot: 0,
+                learning_rate: 0.0,
+            });
+            let output = self.inference.tensor(self.inference.plan.logits);
+            logits.extend(output[..count * classes].iter().map(|&value| value as f32));
+        }
+        Ok(logits)
+    }
+
+    fn bytes(&self) -> u64 {
+        2 * (self.training.plan.bytes() + self.inference.plan.bytes())
+            + 4 * words(self.dataset.shape.len(), self.training.plan.batch as usize) as u64
+    }
+}
+
+/// The error for a flagged gradient.
+pub(super) fn diverged(plan: &Plan, element: u32, step: u64) -> Error {
+    let tensor =
+        plan.parameter_at(element as usize).map_or_else(|| "the gradients".into(), |parameter| parameter.name.clone());
+    Error::NonFinite { tensor, step, last_good: None }
+}

@@ -1,0 +1,333 @@
+//! A plan on a GPU: buffers, pipelines and bind groups made once, steps replayed many to a submit, two submits in flight.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::cpu::{diverged, image_shape};
+use super::loader::Loader;
+use super::memory::Memory;
+use super::records::{pack, words};
+use super::{INFERENCE_BATCH, MAX_SEGMENT, Machine, Segment, Setup, State};
+use crate::data::{Dataset, Split};
+use crate::error::Result;
+use crate::gpu::{Buffer, Device, Program, StepRow, StepTable, Submission};
+use crate::nn::{Images, Plan, PlanRequest};
+use crate::ops::nonfinite::FINITE;
+
+/// Steps in one submit at most.
+const MAX_STEPS: usize = 128;
+
+/// What one submit should take: long enough to hide its cost, short enough for a responsive desktop and Ctrl-C.
+const SUBMIT_TIME: Duration = Duration::from_millis(40);
+
+/// Submits that the GPU has not finished.
+const IN_FLIGHT: usize = 2;
+
+/// Images that the steps of one submit use at most, unless one step alone uses more.
+const MAX_SUBMIT_IMAGES: usize = 1 << 20;
+
+/// Bytes of the window that streamed records pass through.
+const WINDOW_BYTES: usize = 16 << 20;
+
+/// Records that one upload takes along, so that the staging memory stays small.
+const UPLOAD_RECORDS: usize = 2048;
+
+/// Choices that change neither results nor files.
+#[derive(Clone, Copy, Debug)]
+pub struct GpuOptions {
+    /// Images stay on the GPU when they take no more bytes than this; else they stream from a loader thread.
+    pub resident_bytes: u64,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self { resident_bytes: 1 << 30 }
+    }
+}
+
+/// A GPU, training.
+pub struct GpuMachine<'a> {
+    device: Device,
+    dataset: &'a Dataset,
+    plan: Plan,
+    memory: Memory,
+    program: Program,
+    table: StepTable,
+    inference: Inference,
+    /// Steps of the next submit; follows the measured time of a step.
+    steps_per_submit: usize,
+    /// Whether the images stay on the GPU.
+    resident: bool,
+    /// Batches that one submit may use.
+    window: usize,
+    rows: Vec<StepRow>,
+    host_time: Duration,
+}
+
+struct Inference {
+    plan: Plan,
+    memory: Memory,
+    program: Program,
+    table: StepTable,
+}
+
+/// How the training images are laid out on the GPU, and how many batches of them a submit may use.
+struct Layout {
+    images: Images,
+    resident: bool,
+    window: usize,
+}
+
+impl Layout {
+    fn new(setup: &Setup<'_>, max_bytes: u64, options: &GpuOptions) -> Self {
+        let (dataset, batch) = (setup.dataset, setup.batch as usize);
+        let (shape, classes) = (image_shape(dataset), dataset.classes.len() as u32);
+        let record_bytes = 4 * words(dataset.shape.len(), 1);
+        let total = record_bytes as u64 * dataset.train.len() as u64;
+        let window = (MAX_SUBMIT_IMAGES / batch).clamp(1, MAX_STEPS);
+        let order = setup.batch.saturating_mul(window as u32);
+        if total <= options.resident_bytes
+            && let Some(images) = Images::resident(shape, classes, dataset.train.len() as u32, order, max_bytes)
+        {
+            return Self { images, resident: true, window };
+        }
+        let window = (WINDOW_BYTES / record_bytes.saturating_mul(batch)).clamp(1, window);
+        let records = setup.batch.saturating_mul(window as u32);
+        Self { images: Images::streamed(shape, classes, records), resident: false, window }
+    }
+}
+
+impl<'a> GpuMachine<'a> {
+    /// # Errors
+    /// A layer that does not fit, a tensor over the adapter's limits, what the driver refuses.
+    pub fn new(device: Device, setup: &Setup<'a>, options: &GpuOptions) -> Result<Self> {
+        let max_bytes = device.max_binding_bytes();
+        let dataset = setup.dataset;
+        let layout = Layout::new(setup, max_bytes, options);
+        let request = PlanRequest { network: setup.network, images: layout.images, batch: setup.batch, max_bytes };
+        let plan = request.training(&setup.optimiser, MAX_SEGMENT)?;
+        plan.fits(max_bytes)?;
+        let mut memory = Memory::new(&device, &plan, &[])?;
+        let program = memory.program(&device, &plan)?;
+        let inference = Inference::new(&device, setup, memory.buffer(&plan, "parameters"))?;
+        let machine = Self {
+            table: StepTable::new(&device, MAX_STEPS)?,
+            device,
+            dataset,
+            plan,
+            memory,
+            program,
+            inference,
+            steps_per_submit: 1,
+            resident: layout.resident,
+            window: layout.window,
+            rows: Vec::with_capacity(MAX_STEPS),
+            host_time: Duration::ZERO,
+        };
+        machine.device.write(machine.memory.buffer(&machine.plan, "status"), 0, &[FINITE; 2]);
+        if layout.resident {
+            machine.upload(&layout.images)?;
+        }
+        Ok(machine)
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Dispatches of a training step.
+    pub fn dispatches(&self) -> usize {
+        self.program.len()
+    }
+
+    /// Whether the training images stay on the GPU rather than stream.
+    pub fn is_resident(&self) -> bool {
+        self.resident
+    }
+
+    /// The value of an f32 tensor of the last step, by name: `conv1.output`, `fc2.grad_weight` …
+    ///
+    /// # Errors
+    /// A lost or silent device.
+    pub fn tensor(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let Some(id) = self.plan.find(name) else { return Ok(None) };
+        let (buffer, offset) = self.memory.locate(&self.plan, id);
+        self.device.read(buffer, offset, self.plan.tensor(id).length()).map(Some)
+    }
+
+    /// All training images, over as many buffers as they need.
+    fn upload(&self, images: &Images) -> Result<()> {
+        let mut records = Vec::new();
+        let mut first = 0;
+        for (place, &count) in images.records.iter().enumerate() {
+            let buffer = self.memory.buffer(&self.plan, &format!("records_{place}"));
+            let end = first + count as usize;
+            for part in (first..end).step_by(UPLOAD_RECORDS) {
+                records.clear();
+                pack(&self.dataset.train, part..end.min(part + UPLOAD_RECORDS), &mut records);
+                self.device.write(buffer, words(self.dataset.shape.len(), part - first), &records);
+                // Frees the staging memory of this part.
+                let submission = self.device.submit(|_| {})?;
+                self.device.wait(&submission)?;
+            }
+            first = end;
+        }
+        Ok(())
+    }
+
+    /// Records and submits the next `steps` batches of a segment, of which `done` are already on their way.
+    fn submit(
+        &mut self,
+        segment: &Segment<'_>,
+        done: usize,
+        steps: usize,
+        loader: Option<&Loader>,
+    ) -> Result<Submission> {
+        let started = Instant::now();
+        let batch = self.plan.batch as usize;
+        let images = &segment.images[done * batch..segment.images.len().min((done + steps) * batch)];
+        match loader {
+            None => self.device.write(self.memory.buffer(&self.plan, "order"), 0, images),
+            Some(loader) => {
+                let buffer = self.memory.buffer(&self.plan, "records_0");
+                for step in 0..steps {
+                    let first = words(self.dataset.shape.len(), step * batch);
+                    loader.next(|records| self.device.write(buffer, first, records));
+                }
+            }
+        }
+        self.rows.clear();
+        self.rows.extend(images.chunks(batch).enumerate().map(|(index, images)| StepRow {
+            step: (segment.first_step + (done + index) as u64) as u32,
+            order_offset: (index * batch) as u32,
+            count: images.len() as u32,
+            slot: (done + index) as u32,
+            learning_rate: segment.learning_rate,
+        }));
+        self.table.write(&self.device, &self.rows);
+        let prepared = started.elapsed();
+        let submission = self.device.submit(|encoder| self.program.record(encoder, &self.table, steps))?;
+        self.host_time += prepared + submission.host_time;
+        Ok(submission)
+    }
+
+    /// Keeps the GPU busy with the steps of a segment; returns how many were done.
+    fn pump(
+        &mut self,
+        segment: &Segment<'_>,
+        loader: Option<&Loader>,
+        proceed: &mut dyn FnMut(u32) -> bool,
+    ) -> Result<usize> {
+        let total = segment.images.len().div_ceil(self.plan.batch as usize);
+        let mut in_flight: VecDeque<(Submission, usize)> = VecDeque::with_capacity(IN_FLIGHT + 1);
+        let (mut submitted, mut done) = (0, 0);
+        let mut wanted = true;
+        let mut last = Instant::now();
+        while done < submitted || (wanted && submitted < total) {
+            if wanted && submitted < total && in_flight.len() < IN_FLIGHT {
+                let steps = self.steps_per_submit.min(self.window).min(total - submitted);
+                in_flight.push_back((self.submit(segment, submitted, steps, loader)?, steps));
+                submitted += steps;
+                continue;
+            }
+            let Some((submission, steps)) = in_flight.pop_front() else { break };
+            self.device.wait(&submission)?;
+            done += steps;
+            // The first wait of a segment also holds the time before it; it only makes the next submit smaller.
+            let step_time = last.elapsed() / steps as u32;
+            last = Instant::now();
+            let fitting = SUBMIT_TIME.as_nanos() / step_time.as_nanos().max(1);
+            self.steps_per_submit = (fitting as usize).clamp(1, (2 * self.steps_per_submit).min(MAX_STEPS));
+            wanted &= proceed(done as u32);
+        }
+        Ok(done)
+    }
+}
+
+impl Inference {
+    fn new(device: &Device, setup: &Setup<'_>, parameters: &Buffer) -> Result<Self> {
+        let dataset = setup.dataset;
+        let batch = INFERENCE_BATCH.min(dataset.test.len().max(1) as u32);
+        let images = Images::streamed(image_shape(dataset), dataset.classes.len() as u32, batch);
+        let max_bytes = device.max_binding_bytes();
+        let plan = PlanRequest { network: setup.network, images, batch, max_bytes }.inference()?;
+        let mut memory = Memory::new(device, &plan, &[("parameters", parameters)])?;
+        let program = memory.program(device, &plan)?;
+        Ok(Self { plan, memory, program, table: StepTable::new(device, 1)? })
+    }
+}
+
+impl Machine for GpuMachine<'_> {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<()> {
+        self.device.write(self.memory.buffer(&self.plan, "parameters"), 0, &state.parameters);
+        self.device.write(self.memory.buffer(&self.plan, "momentum"), 0, &state.momentum);
+        self.device.write(self.memory.buffer(&self.plan, "status"), 0, &[FINITE; 2]);
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<State> {
+        let length = self.plan.parameter_length;
+        Ok(State {
+            parameters: self.device.read(self.memory.buffer(&self.plan, "parameters"), 0, length)?,
+            momentum: self.device.read(self.memory.buffer(&self.plan, "momentum"), 0, length)?,
+        })
+    }
+
+    fn train(&mut self, segment: &Segment<'_>, proceed: &mut dyn FnMut(u32) -> bool) -> Result<Vec<f32>> {
+        let dataset = self.dataset;
+        let batch = self.plan.batch as usize;
+        let done = if self.resident {
+            self.pump(segment, None, proceed)?
+        } else {
+            std::thread::scope(|scope| {
+                let loader = Loader::spawn(scope, &dataset.train, segment.images, batch);
+                self.pump(segment, Some(&loader), proceed)
+            })?
+        };
+        let status: Vec<u32> = self.device.read(self.memory.buffer(&self.plan, "status"), 0, 2)?;
+        if status[0] != FINITE {
+            return Err(diverged(&self.plan, status[1], status[0].into()));
+        }
+        self.device.read(self.memory.buffer(&self.plan, "losses"), 0, done)
+    }
+
+    fn logits(&mut self, split: &Split, range: Range<usize>) -> Result<Vec<f32>> {
+        let Inference { plan, memory, program, table } = &mut self.inference;
+        let (batch, classes) = (plan.batch as usize, plan.classes as usize);
+        let (output, offset) = memory.locate(plan, plan.logits);
+        let results = Buffer::new(&self.device, "logits of the split", range.len() * classes)?;
+        let mut records = Vec::new();
+        let mut before: Option<Submission> = None;
+        for first in range.clone().step_by(batch) {
+            let count = batch.min(range.end - first);
+            records.clear();
+            pack(split, first..first + count, &mut records);
+            self.device.write(memory.buffer(plan, "records_0"), 0, &records);
+            table.write(
+                &self.device,
+                &[StepRow { step: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 }],
+            );
+            let submission = self.device.submit(|encoder| {
+                program.record(encoder, table, 1);
+                results.copy_from(encoder, (first - range.start) * classes, output, offset, count * classes);
+            })?;
+            if let Some(before) = before.replace(submission) {
+                self.device.wait(&before)?;
+            }
+        }
+        self.device.read(&results, 0, range.len() * classes)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.memory.bytes(&[]) + self.inference.memory.bytes(&["parameters"])
+    }
+
+    fn host_seconds(&self) -> f64 {
+        self.host_time.as_secs_f64()
+    }
+}

@@ -1,0 +1,77 @@
+//! A plan's storages as GPU buffers, and its ops as a program over them.
+
+use crate::error::Result;
+use crate::gpu::{Buffer, BufferSlice, Device, Program};
+use crate::nn::{Plan, Tensor, TensorId};
+use crate::ops::{self, Lowering};
+
+/// One buffer a storage, and the program of one step.
+pub struct Memory {
+    buffers: Vec<Buffer>,
+    scratch: Vec<Buffer>,
+}
+
+impl Memory {
+    /// Allocates the storages of `plan`; those named in `shared` are taken from there instead.
+    ///
+    /// # Errors
+    /// A storage that does not fit.
+    pub fn new(device: &Device, plan: &Plan, shared: &[(&str, &Buffer)]) -> Result<Self> {
+        let mut buffers = Vec::with_capacity(plan.storages.len());
+        for storage in &plan.storages {
+            buffers.push(match shared.iter().find(|(name, _)| *name == storage.name) {
+                Some((_, buffer)) => (*buffer).clone(),
+                None => Buffer::new(device, &storage.name, storage.length)?,
+            });
+        }
+        Ok(Self { buffers, scratch: Vec::new() })
+    }
+
+    /// Chooses a variant for every op and builds the program. Ops follow each other, so all share the same scratch buffers.
+    ///
+    /// # Errors
+    /// What the driver refuses.
+    pub fn program(&mut self, device: &Device, plan: &Plan) -> Result<Program> {
+        let lowered = plan.steps.iter().map(|step| step.op.lower(ops::choose(&*step.op)));
+        let lowered: Vec<Lowering> = lowered.collect::<Result<_>>()?;
+        let places = lowered.iter().map(|lowering| lowering.scratch.len()).max().unwrap_or(0);
+        for place in 0..places {
+            let length = lowered.iter().filter_map(|lowering| lowering.scratch.get(place)).max().copied().unwrap_or(0);
+            self.scratch.push(Buffer::new(device, "the scratch buffer of a split sum", length)?);
+        }
+
+        let mut dispatches = Vec::new();
+        for (step, lowering) in plan.steps.iter().zip(lowered) {
+            let mut operands: Vec<BufferSlice> = step.operands.iter().map(|&id| self.slice(plan, id)).collect();
+            operands
+                .extend(lowering.scratch.iter().zip(&self.scratch).map(|(&length, buffer)| buffer.slice(0, length)));
+            dispatches.extend(lowering.dispatches.into_iter().map(|dispatch| (dispatch, operands.clone())));
+        }
+        Program::new(device, &dispatches)
+    }
+
+    /// The buffer of a storage.
+    pub fn buffer(&self, plan: &Plan, name: &str) -> &Buffer {
+        match plan.storages.iter().position(|storage| storage.name == name) {
+            Some(place) => &self.buffers[place],
+            None => unreachable!("the plan has a storage {name}"),
+        }
+    }
+
+    /// The buffer of a tensor, and where in it the tensor begins.
+    pub fn locate(&self, plan: &Plan, id: TensorId) -> (&Buffer, usize) {
+        let Tensor { storage, offset, .. } = plan.tensor(id);
+        (&self.buffers[*storage], *offset)
+    }
+
+    fn slice(&self, plan: &Plan, id: TensorId) -> BufferSlice {
+        let (buffer, offset) = self.locate(plan, id);
+        buffer.slice(offset, plan.tensor(id).length())
+    }
+
+    /// Bytes allocated, buffers taken from elsewhere not counted.
+    pub fn bytes(&self, shared: &[&str]) -> u64 {
+        let own = self.buffers.iter().filter(|buffer| !shared.contains(&buffer.name()));
+        own.chain(&self.scratch).map(Buffer::size).sum()
+    }
+}

@@ -1,0 +1,85 @@
+//! The two machines that run a plan: a GPU, and the CPU reference.
+
+mod cpu;
+mod gpu;
+mod loader;
+mod memory;
+mod records;
+
+pub use cpu::CpuMachine;
+pub use gpu::{GpuMachine, GpuOptions};
+
+use crate::data::{Dataset, Split};
+use crate::error::Result;
+use crate::nn::{Network, Optimiser, Plan};
+
+/// What to train, on which images, in batches of what size.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    pub network: &'a Network,
+    pub dataset: &'a Dataset,
+    pub batch: u32,
+    pub optimiser: Optimiser,
+}
+
+/// Images of an inference at a time; a tensor of the wide network stays near 40 MB.
+const INFERENCE_BATCH: u32 = 64;
+
+/// Losses kept between two reads, and so the most steps in one segment.
+pub const MAX_SEGMENT: u32 = 2048;
+
+/// What is trained: the flat buffers that `Plan::parameters` divides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub parameters: Vec<f32>,
+    pub momentum: Vec<f32>,
+}
+
+/// Consecutive steps with nothing for the host to look at in between.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// Training images in the order they are used; a batch is the next `Plan::batch` of them, the last one may be short.
+    pub images: &'a [u32],
+    /// Number of the first step, counted from 1 over the whole run.
+    pub first_step: u64,
+    pub learning_rate: f32,
+}
+
+/// Something that trains.
+pub trait Machine {
+    /// The plan of a training step.
+    fn plan(&self) -> &Plan;
+
+    /// Replaces what is trained.
+    ///
+    /// # Errors
+    /// A lost or silent device.
+    fn set_state(&mut self, state: &State) -> Result<()>;
+
+    /// Reads what is trained.
+    ///
+    /// # Errors
+    /// A lost or silent device.
+    fn state(&mut self) -> Result<State>;
+
+    /// Trains up to [`MAX_SEGMENT`] steps and returns the mean loss of each. `proceed` is told now and then how many steps of the segment
+    /// are done; when it returns false, the steps already begun are finished and no more are started, so the result may be shorter.
+    ///
+    /// # Errors
+    /// A non-finite gradient, which leaves the parameters of the step before; a lost or silent device.
+    fn train(&mut self, segment: &Segment<'_>, proceed: &mut dyn FnMut(u32) -> bool) -> Result<Vec<f32>>;
+
+    /// Logits (images, classes) of a range of a split.
+    ///
+    /// # Errors
+    /// A lost or silent device.
+    fn logits(&mut self, split: &Split, range: std::ops::Range<usize>) -> Result<Vec<f32>>;
+
+    /// Bytes of buffers it holds on its device.
+    fn bytes(&self) -> u64;
+
+    /// Seconds the host itself has spent on preparing, recording and submitting steps, while the device may have been busy or not.
+    fn host_seconds(&self) -> f64 {
+        0.0
+    }
+}
