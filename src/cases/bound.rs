@@ -1,0 +1,57 @@
+//! How far a kernel may be from the reference: theory, not taste.
+//!
+//! WGSL rounds every operation of f32 correctly but lets the driver choose the direction: u = 2⁻²³. A sum in which no term is rounded
+//! more than k times is within γ_k · Σ|terms|, γ_k = k·u/(1 − k·u), whatever its order (Higham, "Accuracy and Stability of Numerical
+//! Algorithms", §3.1). Subnormals may be flushed to zero, before and after every operation.
+
+use super::{Case, evaluate};
+use crate::gpu::StepRow;
+use crate::ops::{Element, Op};
+
+/// From a case, its inputs (bits) and its expected results to the bounds of those results.
+pub type Bound = Box<dyn Fn(&Case, &[Vec<u32>], &[Vec<f64>]) -> Vec<Vec<f64>> + Send + Sync>;
+
+pub(super) const U: f64 = 1.0 / (1 << 23) as f64;
+
+/// The smallest normal f32, 2⁻¹²⁶: what a flush to zero may cost.
+pub(super) const FLUSH: f64 = f32::MIN_POSITIVE as f64;
+
+/// WGSL's division is off by 2.5 ULP at most: three roundings.
+pub(super) const DIVISION: u64 = 3;
+
+/// γ_k.
+pub fn gamma(roundings: u64) -> f64 {
+    let error = roundings as f64 * U;
+    error / (1.0 - error)
+}
+
+/// Nothing is rounded: a copy, a choice, or a sum of small integers.
+pub(super) fn exact() -> Bound {
+    Box::new(|_, _, expected| {
+        let flush = |&value: &f64| if value != 0.0 && value.abs() < FLUSH { FLUSH } else { 0.0 };
+        expected.iter().map(|values| values.iter().map(flush).collect()).collect()
+    })
+}
+
+/// Sums whose terms are rounded `roundings` times at most.
+pub(super) fn sums(roundings: u64) -> Bound {
+    Box::new(move |case, inputs, _| of_magnitudes(&*case.op, &case.step, inputs, roundings))
+}
+
+/// γ times the sums of absolute values: `op` itself, run over the absolute values of its inputs.
+pub(super) fn of_magnitudes(op: &dyn Op, step: &StepRow, inputs: &[Vec<u32>], roundings: u64) -> Vec<Vec<f64>> {
+    let operands = op.operands();
+    // The optimiser subtracts; with the rate negated its absolute values add up.
+    let step = StepRow { learning_rate: -step.learning_rate, ..*step };
+    let magnitudes = evaluate(op, &step, inputs, f64::abs);
+    let floats = operands.iter().zip(inputs).filter(|(operand, _)| operand.element == Element::F32);
+    let largest =
+        floats.flat_map(|(_, bits)| bits).map(|&bits| f64::from(f32::from_bits(bits).abs())).fold(1.0, f64::max);
+    // A term may lose each of its two factors, itself and the sum so far.
+    let floor = 4.0 * roundings as f64 * FLUSH * largest;
+    let bounds = operands.iter().zip(magnitudes).map(|(operand, magnitudes)| match operand.element {
+        Element::U32 => vec![0.0; magnitudes.len()],
+        Element::F32 => magnitudes.into_iter().map(|magnitude| gamma(roundings) * magnitude + floor).collect(),
+    });
+    bounds.collect()
+}

@@ -1,0 +1,96 @@
+//! Convolution: tiles are 4 channels × 4 columns, workgroups 64 invocations, slices 4096 terms.
+
+use super::bound::{exact, sums};
+use super::pairwise::pairwise;
+use super::{Case, Style};
+use crate::geometry::{Conv2d, Window, product};
+use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight};
+
+pub(super) const KERNELS: [[u32; 2]; 6] = [[1, 1], [2, 2], [3, 3], [5, 5], [1, 3], [5, 2]];
+pub(super) const STRIDES: [[u32; 2]; 4] = [[1, 1], [2, 2], [3, 3], [1, 2]];
+pub(super) const PADDINGS: [[u32; 2]; 4] = [[0, 0], [1, 1], [2, 2], [0, 2]];
+pub(super) const DILATIONS: [[u32; 2]; 3] = [[1, 1], [2, 2], [2, 1]];
+
+/// The input that gives `output`, with up to `unused` more rows and columns that no window reaches. Never empty: where padding alone
+/// would do, one element, which is smaller than the kernel.
+pub(super) fn input_size(window: &Window, output: [u32; 2], unused: u32) -> [u32; 2] {
+    [0, 1].map(|axis| {
+        let extent = window.dilation[axis] * (window.kernel_size[axis] - 1) + 1;
+        let unused = unused.min(window.stride[axis] - 1);
+        let padded = (output[axis] - 1) * window.stride[axis] + extent + unused;
+        padded.saturating_sub(2 * window.padding[axis]).max(1)
+    })
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (index, shape) in shapes().into_iter().enumerate() {
+        let taps = u64::from(product(&shape.window.kernel_size) as u32);
+        let places = u64::from(shape.batch) * product(&shape.output) as u64;
+        let style = Style::rounded(index);
+        // One product and its additions for each tap and channel; forward adds the bias as well.
+        let roundings = u64::from(shape.in_channels) * taps + 1;
+        cases.push(Case::new(Conv2dForward(shape), style, sums(roundings)));
+        let roundings = u64::from(shape.out_channels) * taps;
+        cases.push(Case::new(Conv2dGradInput(shape), style, sums(roundings)));
+        cases.push(Case::new(Conv2dGradWeight(shape), style, sums(places)));
+        cases.push(Case::new(Conv2dForward(shape), Style::Integers, exact()));
+        cases.push(Case::new(Conv2dGradInput(shape), Style::Integers, exact()));
+        cases.push(Case::new(Conv2dGradWeight(shape), Style::Integers, exact()));
+    }
+    cases
+}
+
+fn shapes() -> Vec<Conv2d> {
+    const BATCHES: [u32; 3] = [1, 2, 5];
+    const IN_CHANNELS: [u32; 4] = [1, 3, 4, 5];
+    const OUT_CHANNELS: [u32; 5] = [1, 3, 4, 5, 9];
+    const HEIGHTS: [u32; 3] = [1, 2, 5];
+    const WIDTHS: [u32; 5] = [1, 3, 4, 5, 9];
+    let swept = pairwise([3, 4, 5, 3, 5, KERNELS.len(), STRIDES.len(), PADDINGS.len(), DILATIONS.len(), 3])
+        .into_iter()
+        .map(|[batch, in_channels, out_channels, height, width, kernel_size, stride, padding, dilation, unused]| {
+            let window = Window {
+                kernel_size: KERNELS[kernel_size],
+                stride: STRIDES[stride],
+                padding: PADDINGS[padding],
+                dilation: DILATIONS[dilation],
+            };
+            let input = input_size(&window, [HEIGHTS[height], WIDTHS[width]], unused as u32);
+            (BATCHES[batch], IN_CHANNELS[in_channels], OUT_CHANNELS[out_channels], input, window)
+        });
+    let one = Window::square(1);
+    let special = [
+        // The tutorial's two layers, and the wide network's second.
+        (4, 3, 6, [32, 32], Window::square(5)),
+        (4, 6, 16, [14, 14], Window::square(5)),
+        (1, 50, 100, [14, 14], Window::square(5)),
+        // A workgroup less one, a full one and one more, of channels on either side.
+        (1, 1, 63, [1, 1], one),
+        (1, 64, 2, [1, 1], one),
+        (1, 65, 65, [1, 1], one),
+        (63, 1, 1, [1, 1], one),
+        (65, 2, 1, [1, 1], one),
+        // Sums of more than 4096 terms: forward, grad_input, grad_weight.
+        (2, 460, 5, [4, 5], Window::square(3)),
+        (2, 3, 460, [4, 5], Window::square(3).padding(1)),
+        (5, 2, 3, [32, 32], Window::square(3)),
+        // A row of more than half a slice, so that a slice is one row.
+        (1, 1, 2, [3, 2100], Window::square(1)),
+        // Strides that leave most of the input, and its edge, without a gradient.
+        (2, 3, 5, [11, 13], Window::square(2).stride(5)),
+        // Windows of nothing but padding: the output is the bias.
+        (1, 2, 3, [1, 1], Window::square(1).padding(3)),
+    ];
+    let shape = |(batch, in_channels, out_channels, input, window)| match Conv2d::new(
+        batch,
+        in_channels,
+        out_channels,
+        input,
+        window,
+    ) {
+        Ok(shape) => shape,
+        Err(error) => unreachable!("{window:?} over {input:?}: {error}"),
+    };
+    swept.chain(special).map(shape).collect()
+}

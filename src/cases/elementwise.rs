@@ -1,0 +1,119 @@
+//! ReLU, the non-finite test and SGD: one element an invocation, 64 to a workgroup, 65,535 workgroups to a row of the grid.
+
+use super::bound::{Bound, FLUSH, exact, of_magnitudes};
+use super::{Case, Style};
+use crate::gpu::{MAX_WORKGROUPS, StepRow};
+use crate::ops::nonfinite::{FINITE, Nonfinite};
+use crate::ops::relu::{ReluBackward, ReluForward};
+use crate::ops::sgd::Sgd;
+
+/// The last is the tutorial network's parameters.
+const LENGTHS: [u32; 9] = [1, 2, 63, 64, 65, 127, 257, 1000, 62_006];
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = relu();
+    cases.extend(nonfinite());
+    cases.extend(sgd());
+    cases
+}
+
+fn relu() -> Vec<Case> {
+    let tutorial = [4 * 6 * 28 * 28, 4 * 16 * 10 * 10, 4 * 120];
+    let mut cases = Vec::new();
+    for length in LENGTHS.into_iter().chain(tutorial) {
+        for style in [Style::Uniform, Style::Sparse, Style::Outliers, Style::Integers] {
+            cases.push(Case::new(ReluForward { length }, style, exact()));
+            cases.push(Case::new(ReluBackward { length }, style, masked()));
+        }
+    }
+    // One workgroup more than a row of the grid holds, then one invocation.
+    let folded = MAX_WORKGROUPS as u32 * 64 + 65;
+    cases.push(Case::new(ReluForward { length: folded }, Style::Uniform, exact()));
+    cases
+}
+
+/// The gradient is passed on or not, unrounded; where the activation is subnormal a driver that flushes it blocks the gradient.
+fn masked() -> Bound {
+    Box::new(|_, inputs, _| {
+        let pairs = inputs[0].iter().zip(&inputs[1]).map(|(&activation, &grad)| {
+            let [activation, grad] = [activation, grad].map(|bits| f64::from(f32::from_bits(bits)));
+            let subnormal = |value: f64| value != 0.0 && value.abs() < FLUSH;
+            if subnormal(activation) {
+                grad.abs()
+            } else if subnormal(grad) {
+                FLUSH
+            } else {
+                0.0
+            }
+        });
+        vec![Vec::new(), Vec::new(), pairs.collect()]
+    })
+}
+
+fn nonfinite() -> Vec<Case> {
+    const NAN: u32 = 0x7fc0_0000;
+    const SIGNALLING: u32 = 0xff80_0001;
+    const INFINITY: u32 = 0x7f80_0000;
+    const NEGATIVE_INFINITY: u32 = 0xff80_0000;
+    let step = StepRow { step: 5, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
+    let mut cases = Vec::new();
+    let mut push = |length: u32, flagged: &[(u32, u32)], status: [u32; 2]| {
+        let mut values = Style::Outliers.bits(length as usize, u64::from(length), 0);
+        // The largest finite value and its neighbours by bits stay unflagged.
+        values[0] = f32::MAX.to_bits();
+        values[length as usize / 2] = f32::MIN.to_bits();
+        for &(index, bits) in flagged {
+            values[index as usize] = bits;
+        }
+        let case = Case::new(Nonfinite { length }, Style::Outliers, exact()).step(step);
+        cases.push(case.given("values", values).given("status", status.to_vec()));
+    };
+    for length in LENGTHS {
+        let (middle, last) = (length / 2, length - 1);
+        push(length, &[], [FINITE; 2]);
+        push(length, &[(0, NAN)], [FINITE; 2]);
+        push(length, &[(middle, INFINITY)], [FINITE; 2]);
+        push(length, &[(last, NEGATIVE_INFINITY)], [FINITE; 2]);
+        // The first one counts, even when another workgroup finds a later one.
+        push(length, &[(last, NAN), (middle, SIGNALLING)], [FINITE; 2]);
+        // A status that is already flagged stays.
+        push(length, &[(middle, NAN)], [3, 17]);
+        push(length, &[], [3, 17]);
+    }
+    cases
+}
+
+fn sgd() -> Vec<Case> {
+    let step = StepRow { step: 5, order_offset: 0, count: 4, slot: 0, learning_rate: 0.001 };
+    let large = StepRow { learning_rate: 0.5, ..step };
+    let settings = [(0.0, 0.0, false), (0.9, 0.0, false), (0.9, 5e-4, false), (0.9, 5e-4, true), (0.0, 0.1, false)];
+    let mut cases = Vec::new();
+    let mut index = 0;
+    for length in LENGTHS {
+        for (momentum, weight_decay, nesterov) in settings {
+            let sgd = Sgd { length, momentum, weight_decay, nesterov };
+            // Not flagged, or only after this step.
+            for (step, status) in [(step, [FINITE; 2]), (large, [6, 0])] {
+                let case = Case::new(sgd, Style::rounded(index), updated()).step(step);
+                cases.push(case.given("status", status.to_vec()));
+                index += 1;
+            }
+            // Flagged at this step or before it: nothing moves.
+            for status in [[5, 0], [4, 1], [1, 0]] {
+                let case = Case::new(sgd, Style::Uniform, exact()).step(large);
+                cases.push(case.given("status", status.to_vec()));
+            }
+        }
+    }
+    cases
+}
+
+/// Weight decay is a product and a sum, and so is momentum: the momentum buffer is rounded four times. Nesterov adds two, the rate and
+/// the subtraction two more.
+fn updated() -> Bound {
+    Box::new(|case, inputs, _| {
+        let mut bounds = of_magnitudes(&*case.op, &case.step, inputs, 8);
+        bounds[3] = of_magnitudes(&*case.op, &case.step, inputs, 4).swap_remove(3);
+        bounds
+    })
+}

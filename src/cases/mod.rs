@@ -1,0 +1,134 @@
+//! What every op is checked on: sizes around each tile and limit, inputs that bite, and how far a result may be from the reference.
+//! One block an op. Inputs, reference values and bounds are computed at their first use.
+
+mod bound;
+mod convolution;
+mod elementwise;
+mod fill;
+mod gather;
+mod linear;
+mod loss;
+mod pairwise;
+mod pooling;
+
+use std::sync::OnceLock;
+
+pub use bound::{Bound, gamma};
+pub use fill::Style;
+
+use crate::gpu::StepRow;
+use crate::ops::{Access, Argument, Arguments, Element, Op, Operand};
+
+/// An op with its inputs, and how far each result may be from the reference.
+pub struct Case {
+    pub op: Box<dyn Op>,
+    pub step: StepRow,
+    style: Style,
+    /// Operands with values of their own, as bits.
+    given: Vec<(&'static str, Vec<u32>)>,
+    bound: Bound,
+    seed: u64,
+    truth: OnceLock<Truth>,
+}
+
+/// The values of a case, by operand.
+pub struct Truth {
+    /// The bits that the GPU and the reference start from; empty for what is only written.
+    pub inputs: Vec<Vec<u32>>,
+    /// The reference's results; empty for what is only read.
+    pub expected: Vec<Vec<f64>>,
+    /// How far each result may be from `expected`.
+    pub bounds: Vec<Vec<f64>>,
+}
+
+impl Case {
+    fn new(op: impl Op + 'static, style: Style, bound: Bound) -> Self {
+        let step = StepRow { step: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
+        Self { op: Box::new(op), step, style, given: Vec::new(), bound, seed: 0, truth: OnceLock::new() }
+    }
+
+    fn step(self, step: StepRow) -> Self {
+        Self { step, ..self }
+    }
+
+    fn given(mut self, operand: &'static str, bits: Vec<u32>) -> Self {
+        self.given.push((operand, bits));
+        self
+    }
+
+    /// The op's sizes and what its inputs are like.
+    pub fn shape(&self) -> String {
+        format!("{} ({})", self.op.shape(), self.style.name())
+    }
+
+    pub fn truth(&self) -> &Truth {
+        self.truth.get_or_init(|| {
+            let operands = self.op.operands();
+            let inputs: Vec<_> =
+                operands.iter().enumerate().map(|(place, operand)| self.bits(place, operand)).collect();
+            let expected = evaluate(&*self.op, &self.step, &inputs, |value| value);
+            let bounds = (self.bound)(self, &inputs, &expected);
+            Truth { inputs, expected, bounds }
+        })
+    }
+
+    fn bits(&self, place: usize, operand: &Operand) -> Vec<u32> {
+        if operand.access == Access::Write {
+            return Vec::new();
+        }
+        let given = self.given.iter().find(|(name, _)| *name == operand.name);
+        given.map_or_else(|| self.style.bits(operand.length, self.seed, place as u64), |(_, bits)| bits.clone())
+    }
+}
+
+/// Every case of every op.
+pub fn all() -> Vec<Case> {
+    let mut cases = convolution::cases();
+    cases.extend(linear::cases());
+    cases.extend(pooling::cases());
+    cases.extend(elementwise::cases());
+    cases.extend(loss::cases());
+    cases.extend(gather::cases());
+    for (index, case) in cases.iter_mut().enumerate() {
+        case.seed = index as u64;
+    }
+    cases
+}
+
+/// The cases of one op.
+pub fn of(name: &str) -> Vec<Case> {
+    all().into_iter().filter(|case| case.op.name() == name).collect()
+}
+
+enum Values {
+    F64(Vec<f64>),
+    U32(Vec<u32>),
+}
+
+/// What the reference makes of `inputs` (bits, by operand) seen through `view`; empty for what is only read.
+pub fn evaluate(op: &dyn Op, step: &StepRow, inputs: &[Vec<u32>], view: impl Fn(f64) -> f64) -> Vec<Vec<f64>> {
+    let operands = op.operands();
+    let mut values: Vec<Values> = operands
+        .iter()
+        .zip(inputs)
+        .map(|(operand, bits)| match (operand.element, operand.access) {
+            (Element::F32, Access::Write) => Values::F64(vec![f64::NAN; operand.length]),
+            (Element::U32, Access::Write) => Values::U32(vec![0xdead_beef; operand.length]),
+            (Element::F32, _) => Values::F64(bits.iter().map(|&bits| view(f32::from_bits(bits).into())).collect()),
+            (Element::U32, _) => Values::U32(bits.clone()),
+        })
+        .collect();
+    let arguments = operands.iter().zip(&mut values).map(|(operand, values)| match (values, operand.access) {
+        (Values::F64(values), Access::Read) => Argument::F64(values),
+        (Values::F64(values), _) => Argument::F64Mut(values),
+        (Values::U32(values), Access::Read) => Argument::U32(values),
+        (Values::U32(values), _) => Argument::U32Mut(values),
+    });
+    op.reference(Arguments(arguments.collect()), step);
+    let results = operands.iter().zip(values).map(|(operand, values)| match values {
+        _ if operand.access == Access::Read => Vec::new(),
+        Values::F64(values) => values,
+        Values::U32(values) => values.into_iter().map(f64::from).collect(),
+    });
+    results.collect()
+}

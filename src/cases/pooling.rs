@@ -1,0 +1,95 @@
+//! Pooling: overlapping windows, windows with gaps between them, ties.
+
+use super::bound::{DIVISION, exact, sums};
+use super::convolution::{DILATIONS, KERNELS, PADDINGS, STRIDES, input_size};
+use super::pairwise::pairwise;
+use super::{Case, Style, evaluate};
+use crate::geometry::{Pool2d, Window, product};
+use crate::gpu::StepRow;
+use crate::ops::avg_pool2d::{AvgPool2dBackward, AvgPool2dForward};
+use crate::ops::global_avg_pool2d::{GlobalAvgPool2dBackward, GlobalAvgPool2dForward};
+use crate::ops::max_pool2d::{MaxPool2dBackward, MaxPool2dForward};
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (index, shape) in shapes(&DILATIONS).into_iter().enumerate() {
+        let taps = product(&shape.window.kernel_size) as u64;
+        // No subnormals: a driver that flushes them sees ties where the reference sees none.
+        let style = [Style::Uniform, Style::Outliers][index % 2];
+        cases.push(Case::new(MaxPool2dForward(shape), style, exact()));
+        cases.push(Case::new(MaxPool2dForward(shape), Style::Integers, exact()));
+        let winner = winner(&shape, index as u64);
+        let backward = |style, bound| Case::new(MaxPool2dBackward(shape), style, bound).given("winner", winner.clone());
+        cases.push(backward(Style::rounded(index), sums(taps)));
+        cases.push(backward(Style::Integers, exact()));
+    }
+    for (index, shape) in shapes(&DILATIONS[..1]).into_iter().enumerate() {
+        let roundings = product(&shape.window.kernel_size) as u64 + DIVISION;
+        let style = Style::rounded(index);
+        cases.push(Case::new(AvgPool2dForward(shape), style, sums(roundings)));
+        cases.push(Case::new(AvgPool2dBackward(shape), style, sums(roundings)));
+    }
+    let mut planes: Vec<[u32; 2]> = pairwise([4, 7])
+        .into_iter()
+        .map(|[planes, size]| [[1, 3, 64, 65][planes], [1, 2, 49, 63, 64, 65, 121][size]])
+        .collect();
+    // One slice, one more element, a short last slice.
+    planes.extend([[3, 4096], [5, 4097], [2, 9001]]);
+    for (index, [planes, size]) in planes.into_iter().enumerate() {
+        let style = Style::rounded(index);
+        cases.push(Case::new(GlobalAvgPool2dForward { planes, size }, style, sums(u64::from(size) + DIVISION)));
+        cases.push(Case::new(GlobalAvgPool2dBackward { planes, size }, style, sums(DIVISION)));
+    }
+    cases
+}
+
+/// Where the maxima of an input full of ties are.
+fn winner(shape: &Pool2d, seed: u64) -> Vec<u32> {
+    let inputs = [Style::Integers.bits(shape.input_len(), seed, 0), Vec::new(), Vec::new()];
+    let step = StepRow { step: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
+    let [_, _, argmax] = &evaluate(&MaxPool2dForward(*shape), &step, &inputs, |value| value)[..] else {
+        unreachable!("max pooling has three operands")
+    };
+    argmax.iter().map(|&index| index as u32).collect()
+}
+
+fn shapes(dilations: &[[u32; 2]]) -> Vec<Pool2d> {
+    const PLANES: [u32; 4] = [1, 3, 8, 65];
+    const HEIGHTS: [u32; 3] = [1, 2, 5];
+    const WIDTHS: [u32; 4] = [1, 3, 4, 7];
+    let swept = pairwise([4, 3, 4, KERNELS.len(), STRIDES.len(), PADDINGS.len(), dilations.len(), 3]);
+    let mut shapes: Vec<Pool2d> = swept
+        .into_iter()
+        .map(|[planes, height, width, kernel_size, stride, padding, dilation, unused]| {
+            let (kernel_size, padding) = (KERNELS[kernel_size], PADDINGS[padding]);
+            let most = kernel_size.map(|size| size / 2);
+            let padding = [padding[0].min(most[0]), padding[1].min(most[1])];
+            let window = Window { kernel_size, stride: STRIDES[stride], padding, dilation: dilations[dilation] };
+            let pool = |window: Window| {
+                let input = input_size(&window, [HEIGHTS[height], WIDTHS[width]], unused as u32);
+                Pool2d::new(PLANES[planes], input, window)
+            };
+            // A dilated window may hold only padding, which is refused; without dilation it never does.
+            match pool(window).or_else(|_| pool(window.dilation(1))) {
+                Ok(shape) => shape,
+                Err(error) => unreachable!("{window:?}: {error}"),
+            }
+        })
+        .collect();
+    for (planes, input, window) in [
+        // The tutorial's two, and its planes at one window each.
+        (4 * 6, [28, 28], Window::square(2).stride(2)),
+        (4 * 16, [10, 10], Window::square(2).stride(2)),
+        (4 * 16, [2, 2], Window::square(2).stride(2)),
+        // Overlapping windows, as in AlexNet and ResNet.
+        (3, [13, 13], Window::square(3).stride(2)),
+        (3, [14, 15], Window::square(3).stride(2).padding(1)),
+        (2, [9, 9], Window::square(5)),
+    ] {
+        match Pool2d::new(planes, input, window) {
+            Ok(shape) => shapes.push(shape),
+            Err(error) => unreachable!("{window:?} over {input:?}: {error}"),
+        }
+    }
+    shapes
+}

@@ -1,0 +1,161 @@
+//! No GPU: every shader parses and validates, is reached by some case, agrees with its host side field by field and binding by binding,
+//! and translates to the languages of all three backends. Two more compilers have their say where the machine has them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use shadegrad::cases;
+use shadegrad::gpu::{self, Dispatch, EntryPoint, MAX_STORAGE_BUFFERS, Params, ParamsField, Reflection, StepRow};
+use shadegrad::ops;
+
+/// Every file of shaders/ but the one that is appended to each.
+fn shaders() -> BTreeMap<String, Reflection> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let mut shaders = BTreeMap::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(path.extension().unwrap(), "wgsl", "{}", path.display());
+        let name = path.file_stem().unwrap().to_str().unwrap().to_string();
+        if name == "common" {
+            continue;
+        }
+        let file = fs::read_to_string(&path).unwrap();
+        let reflection = Reflection::new(&name, &file).unwrap_or_else(|error| panic!("{error}"));
+        shaders.insert(name, reflection);
+    }
+    assert!(!shaders.is_empty());
+    shaders
+}
+
+fn entry_points(shaders: &BTreeMap<String, Reflection>) -> impl Iterator<Item = (&str, &Reflection, &EntryPoint)> {
+    shaders.iter().flat_map(|(name, shader)| shader.entry_points.iter().map(move |entry| (&**name, shader, entry)))
+}
+
+/// Calls `visit` with every dispatch of every case and variant, and what it does with each of its operands.
+fn for_each_dispatch(mut visit: impl FnMut(&Dispatch, &BTreeMap<&str, ops::Access>)) {
+    for case in cases::all() {
+        for variant in case.op.variants() {
+            let lowering =
+                case.op.lower(variant).unwrap_or_else(|error| panic!("{} {variant}: {error}", case.op.name()));
+            let operands = case.op.operands();
+            for dispatch in &lowering.dispatches {
+                let places = dispatch.bindings.iter();
+                let accesses = places.filter_map(|&(name, place)| Some((name, operands.get(place)?.access)));
+                visit(dispatch, &accesses.collect());
+                for (name, place) in &dispatch.bindings {
+                    let known = operands.len() + lowering.scratch.len();
+                    assert!(*place < known, "{}: {name} has no operand", dispatch.entry_point);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_entry_point_is_reached_by_a_case() {
+    let shaders = shaders();
+    let declared: BTreeSet<_> = entry_points(&shaders).map(|(shader, _, entry)| (shader, &*entry.name)).collect();
+    let mut reached = BTreeSet::new();
+    for_each_dispatch(|dispatch, _| {
+        reached.insert((dispatch.shader.name, dispatch.entry_point));
+    });
+    assert_eq!(declared, reached);
+}
+
+#[test]
+fn host_and_shader_declare_the_same_params_and_bindings() {
+    let shaders = shaders();
+    let mut seen = BTreeSet::new();
+    for_each_dispatch(|dispatch, accesses| {
+        let name = dispatch.entry_point;
+        let entry = shaders[dispatch.shader.name].entry_point(name).unwrap();
+        let (uniforms, storage): (Vec<_>, Vec<_>) = entry
+            .bindings
+            .iter()
+            .filter(|binding| binding.group == 0)
+            .partition(|binding| binding.access == gpu::Access::Uniform);
+        let [params] = uniforms[..] else { panic!("{name} has {} params structs", uniforms.len()) };
+        assert_eq!(fields(params), dispatch.fields, "{name}");
+        assert!(params.bytes as usize <= dispatch.params.len().next_multiple_of(16), "{name}");
+
+        let bound: BTreeSet<_> = dispatch.bindings.iter().map(|(binding, _)| *binding).collect();
+        let declared: BTreeSet<_> = storage.iter().map(|binding| &*binding.name).collect();
+        assert_eq!(bound, declared, "{name}");
+        assert!(storage.len() <= MAX_STORAGE_BUFFERS, "{name} uses {} storage buffers", storage.len());
+        for binding in storage {
+            // A slice's result goes to scratch memory, which the op does not declare.
+            if let Some(access) = accesses.get(&*binding.name) {
+                let expected = if *access == ops::Access::Read { gpu::Access::Read } else { gpu::Access::ReadWrite };
+                assert_eq!(binding.access, expected, "{name} {}", binding.name);
+            }
+        }
+        for binding in entry.bindings.iter().filter(|binding| binding.group != 0) {
+            assert_eq!((&*binding.name, binding.group, binding.binding), ("now", 1, 0), "{name}");
+            assert_eq!(fields(binding), StepRow::FIELDS, "{name}");
+        }
+        seen.insert(name);
+    });
+    assert!(seen.len() >= 20, "only {seen:?}");
+}
+
+fn fields(binding: &gpu::Binding) -> Vec<ParamsField> {
+    // Leaked, because a field of the host's side has a static name: a few words in a test.
+    binding.fields.iter().map(|field| (&*field.name.clone().leak(), field.offset as usize, field.kind)).collect()
+}
+
+#[test]
+fn every_entry_point_translates_to_every_backend() {
+    let shaders = shaders();
+    let folder = tempfile::tempdir().unwrap();
+    let mut modules = Vec::new();
+    for (shader, reflection, entry) in entry_points(&shaders) {
+        let name = &entry.name;
+        let translations = reflection.translate(name).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(translations.spirv.first(), Some(&0x0723_0203), "{shader} {name}: SPIR-V's magic number");
+        for (language, text) in [("MSL", &translations.msl), ("HLSL", &translations.hlsl)] {
+            for word in [name].into_iter().chain(entry.bindings.iter().map(|binding| &binding.name)) {
+                assert!(text.contains(&**word), "{shader} {name}: {language} without {word}");
+            }
+        }
+        let path = folder.path().join(format!("{name}.spv"));
+        let bytes: Vec<u8> = translations.spirv.iter().flat_map(|word| word.to_le_bytes()).collect();
+        fs::write(&path, bytes).unwrap();
+        modules.push(path);
+    }
+    each_passes("spirv-val", &["--target-env", "vulkan1.1"], &modules);
+}
+
+/// naga accepts barriers in non-uniform control flow; browsers, which compile with tint, do not.
+#[test]
+fn tint_accepts_every_shader() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = shaders().into_iter().map(|(name, reflection)| {
+        let path = folder.path().join(format!("{name}.wgsl"));
+        fs::write(&path, &reflection.source).unwrap();
+        path
+    });
+    let sources: Vec<PathBuf> = sources.collect();
+    each_passes("tint", &["--format", "wgsl"], &sources);
+}
+
+/// Runs a tool over every file; says so where the machine does not have it.
+fn each_passes(tool: &str, flags: &[&str], files: &[PathBuf]) {
+    for file in files {
+        match Command::new(tool).args(flags).arg(file).output() {
+            Ok(output) => assert!(
+                output.status.success(),
+                "{tool} refuses {}:\n{}{}",
+                file.display(),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ),
+            Err(error) => {
+                println!("{tool} was not run: {error}");
+                return;
+            }
+        }
+    }
+    println!("{tool} accepts all {} files", files.len());
+}
