@@ -15,6 +15,7 @@ pub mod nn;
 pub mod ops;
 pub mod random;
 pub mod reference;
+pub mod train;
 pub mod units;
 
 pub use error::{Error, Result};

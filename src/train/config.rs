@@ -1,0 +1,150 @@
+//! `config.toml` of a run: everything needed to run it again.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Settings;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::gpu::AdapterInfo;
+use crate::nn::Network;
+
+/// The contents of `config.toml`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub settings: Settings,
+    pub network: Network,
+    pub data: DataRecord,
+    pub adapter: AdapterRecord,
+}
+
+/// Which images a run was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataRecord {
+    pub name: String,
+    pub source: String,
+    pub train: u64,
+    pub test: u64,
+    pub classes: Vec<String>,
+    /// (channels, height, width).
+    pub shape: [u32; 3],
+    /// SHA-256 of the training labels and pixels.
+    pub sha256: String,
+}
+
+impl DataRecord {
+    pub fn new(dataset: &Dataset) -> Self {
+        let digest = Sha256::new().chain_update(&dataset.train.labels).chain_update(&dataset.train.pixels).finalize();
+        Self {
+            name: dataset.name.clone(),
+            source: dataset.source.clone(),
+            train: dataset.train.len() as u64,
+            test: dataset.test.len() as u64,
+            classes: dataset.classes.clone(),
+            shape: [dataset.shape.channels, dataset.shape.height, dataset.shape.width],
+            sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}
+
+/// What a run was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterRecord {
+    pub name: String,
+    pub backend: String,
+    /// discrete, integrated, virtual, other, cpu (a software adapter), or reference.
+    pub kind: String,
+    pub driver: String,
+}
+
+impl AdapterRecord {
+    pub fn new(info: &AdapterInfo) -> Self {
+        Self {
+            name: info.name.clone(),
+            backend: info.backend.clone(),
+            kind: info.kind.name().into(),
+            driver: info.driver.clone(),
+        }
+    }
+
+    /// The CPU reference, which is no adapter.
+    pub fn reference() -> Self {
+        Self {
+            name: "CPU reference".into(),
+            backend: "none".into(),
+            kind: "reference".into(),
+            driver: "f64 loops".into(),
+        }
+    }
+}
+
+/// The file as TOML lays it out.
+#[derive(Serialize, Deserialize)]
+struct File {
+    train: Settings,
+    network: toml::Table,
+    data: DataRecord,
+    adapter: AdapterRecord,
+    versions: Versions,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versions {
+    shadegrad: String,
+}
+
+impl Config {
+    /// # Errors
+    /// Only for values that TOML cannot hold, such as a seed above 2⁶³.
+    pub fn to_toml(&self) -> Result<String> {
+        let unwritable = |error: &dyn std::fmt::Display| Error::usage(format!("config.toml: {error}"));
+        let network = self.network.to_toml().parse().map_err(|error: toml::de::Error| unwritable(&error))?;
+        let file = File {
+            train: self.settings.clone(),
+            network,
+            data: self.data.clone(),
+            adapter: self.adapter.clone(),
+            versions: Versions { shadegrad: env!("CARGO_PKG_VERSION").into() },
+        };
+        toml::to_string(&file).map_err(|error| unwritable(&error))
+    }
+
+    /// # Errors
+    /// Text that is not such a file.
+    pub fn parse(text: &str) -> Result<Self> {
+        let refuse = |error: &dyn std::fmt::Display| Error::checkpoint(format!("config.toml: {error}"));
+        let file: File = toml::from_str(text).map_err(|error| refuse(&error.message()))?;
+        let network = toml::to_string(&file.network).map_err(|error| refuse(&error))?;
+        file.train.check().map_err(|error| refuse(&error))?;
+        Ok(Self {
+            network: Network::parse(&network, &file.train.model).map_err(|error| refuse(&error))?,
+            settings: file.train,
+            data: file.data,
+            adapter: file.adapter,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_reads_back() {
+        let config = Config {
+            settings: Settings { limit: Some(40), lr: 0.1 + 0.2, ..Settings::default() },
+            network: Network::load("wide").unwrap(),
+            data: DataRecord {
+                name: "shapes".into(),
+                source: "drawn".into(),
+                train: 40,
+                test: 10,
+                classes: vec!["a \"b\"".into()],
+                shape: [3, 32, 32],
+                sha256: "00".into(),
+            },
+            adapter: AdapterRecord::reference(),
+        };
+        assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+    }
+}

@@ -1,0 +1,55 @@
+//! What a run reports; all but `Progress` are lines of `metrics.jsonl`.
+
+use serde::Serialize;
+
+use super::Evaluation;
+
+/// Something a listener may want to draw.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    Start {
+        adapter: String,
+        driver: String,
+        backend: String,
+        model: String,
+        data: String,
+        parameters: u64,
+        batch: u32,
+        seed: u64,
+        epochs: u32,
+        /// Batches of an epoch.
+        batches: u32,
+        /// Kernel launches of a step; 0 on the CPU reference.
+        dispatches: usize,
+        /// Bytes of buffers on the device.
+        memory: u64,
+        /// Whether the images stay on the device.
+        resident: bool,
+        /// Steps done before, when resumed.
+        step: u64,
+    },
+    /// Now and then, while steps are done.
+    #[serde(skip)]
+    Progress { epoch: u32, step: u64, steps: u64, images_per_second: f64 },
+    /// The mean loss of the batches since the line before.
+    Loss { epoch: u32, batch: u32, step: u64, loss: f64 },
+    /// After an epoch, over the test images.
+    Eval {
+        epoch: u32,
+        step: u64,
+        #[serde(flatten)]
+        evaluation: Evaluation,
+    },
+    /// A checkpoint is on disk.
+    Checkpoint { step: u64 },
+    Done {
+        steps: u64,
+        /// In training; evaluation and checkpoints are left out.
+        seconds: f64,
+        images_per_second: f64,
+        /// Share of those seconds, in this process, that the host spent on preparing, recording and submitting steps, 0 to 1.
+        host_share: f64,
+        weights_sha256: String,
+    },
+}

@@ -1,0 +1,17 @@
+//! Training runs: settings, the run folder, checkpoints, the trainer that reports events.
+
+pub mod checkpoint;
+mod config;
+mod event;
+mod metrics;
+mod run_folder;
+mod safetensor_file;
+mod settings;
+mod trainer;
+
+pub use config::{AdapterRecord, Config, DataRecord};
+pub use event::Event;
+pub use metrics::Evaluation;
+pub use run_folder::RunFolder;
+pub use settings::Settings;
+pub use trainer::{Job, Outcome, Stop, evaluate, expected, flatten, spawn};

@@ -1,0 +1,133 @@
+//! The run folder: `config.toml`, `metrics.jsonl`, the checkpoints, `model.safetensors`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{Config, Event};
+use crate::error::{Error, Result};
+
+const CONFIG: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
+
+/// A run on disk.
+pub struct RunFolder {
+    path: PathBuf,
+    metrics: File,
+}
+
+impl RunFolder {
+    /// `runs/MODEL-N` with the first N that is free.
+    pub fn next_free(model: &str) -> PathBuf {
+        let name = |number: u32| Path::new("runs").join(format!("{model}-{number}"));
+        (1..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0))
+    }
+
+    /// Makes a new folder with its configuration and whatever `fill` puts into it, all at once: a run that is killed while it
+    /// starts either has a folder that can be resumed, or none.
+    ///
+    /// # Errors
+    /// A folder that exists, or cannot be made.
+    pub fn create(path: &Path, config: &Config, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
+        if path.exists() {
+            return Err(Error::usage(format!("{} exists", path.display()))
+                .with_hint(format!("continue it with --resume {}, or give another --out", path.display())));
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(Error::file("make", parent))?;
+        let name = path.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy());
+        let partial = parent.join(format!(".{name}.partial-{}", std::process::id()));
+        fs::create_dir(&partial).map_err(Error::file("make", &partial))?;
+        let filled = fill_folder(&partial, config, fill)
+            .and_then(|()| fs::rename(&partial, path).map_err(Error::file("make", path)));
+        if let Err(error) = filled {
+            // What is left is ours alone; the error that matters is the first.
+            fs::remove_dir_all(&partial).ok();
+            return Err(error);
+        }
+        sync_folder(parent)?;
+        Self::open(path)
+    }
+
+    /// Opens an existing run.
+    ///
+    /// # Errors
+    /// No run there.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.join(CONFIG).is_file() {
+            return Err(Error::File {
+                action: "open the run",
+                path: path.into(),
+                source: std::io::Error::new(std::io::ErrorKind::NotFound, "it has no config.toml"),
+            });
+        }
+        let file = path.join(METRICS);
+        let metrics = OpenOptions::new().append(true).create(true).open(&file).map_err(Error::file("open", &file))?;
+        Ok(Self { path: path.into(), metrics })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// # Errors
+    /// A file that cannot be read or understood.
+    pub fn config(path: &Path) -> Result<Config> {
+        let file = path.join(CONFIG);
+        Config::parse(&fs::read_to_string(&file).map_err(Error::file("read", &file))?)
+    }
+
+    /// Appends an event.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn log(&mut self, event: &Event) -> Result<()> {
+        let mut line = serde_json::to_string(event).map_err(|error| Error::File {
+            action: "write",
+            path: self.path.join(METRICS),
+            source: error.into(),
+        })?;
+        line.push('\n');
+        self.metrics.write_all(line.as_bytes()).map_err(Error::file("write", self.path.join(METRICS)))
+    }
+
+    /// Drops what was logged after the step of the checkpoint that a resumed run continues from.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written.
+    pub fn rewind(&mut self, step: u64) -> Result<()> {
+        let file = self.path.join(METRICS);
+        let text = fs::read_to_string(&file).map_err(Error::file("read", &file))?;
+        let kept: String = text.split_inclusive('\n').filter(|line| is_before(line, step)).collect();
+        let temporary = self.path.join(format!("{METRICS}.tmp"));
+        fs::write(&temporary, kept).map_err(Error::file("write", &temporary))?;
+        fs::rename(&temporary, &file).map_err(Error::file("write", &file))?;
+        self.metrics = OpenOptions::new().append(true).open(&file).map_err(Error::file("open", &file))?;
+        Ok(())
+    }
+}
+
+/// Whether a line of metrics.jsonl still holds at `step`; a torn last line does not.
+fn is_before(line: &str, step: u64) -> bool {
+    let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { return false };
+    match event["event"].as_str() {
+        Some("done") => false,
+        _ => event["step"].as_u64().is_none_or(|at| at <= step),
+    }
+}
+
+fn fill_folder(partial: &Path, config: &Config, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let file = partial.join(CONFIG);
+    let mut output = File::create(&file).map_err(Error::file("write", &file))?;
+    output.write_all(config.to_toml()?.as_bytes()).map_err(Error::file("write", &file))?;
+    output.sync_all().map_err(Error::file("write", &file))?;
+    fill(partial)
+}
+
+/// Makes renames in a folder outlast a power failure, where the system can.
+fn sync_folder(path: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::file("sync", path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! What a person chooses about a run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::nn::Optimiser;
+
+/// The flags of `train` that decide its result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What `--data` takes.
+    pub data: String,
+    /// The first so many training images and test images only; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Preset name or the name in the network file.
+    pub model: String,
+    pub epochs: u32,
+    pub batch: u32,
+    pub lr: f64,
+    pub momentum: f64,
+    pub weight_decay: f64,
+    pub nesterov: bool,
+    pub label_smoothing: f64,
+    pub seed: u64,
+    /// Batches between two loss lines.
+    pub log_every: u32,
+}
+
+impl Default for Settings {
+    /// The tutorial's settings.
+    fn default() -> Self {
+        Self {
+            data: "auto".into(),
+            limit: None,
+            model: "lenet".into(),
+            epochs: 2,
+            batch: 4,
+            lr: 0.001,
+            momentum: 0.9,
+            weight_decay: 0.0,
+            nesterov: false,
+            label_smoothing: 0.0,
+            seed: 0,
+            log_every: 2000,
+        }
+    }
+}
+
+impl Settings {
+    /// # Errors
+    /// The first flag that cannot be used.
+    pub fn check(&self) -> Result<()> {
+        let counts = [
+            ("--epochs", self.epochs),
+            ("--batch", self.batch),
+            ("--log-every", self.log_every),
+            ("--limit", self.limit.unwrap_or(1)),
+        ];
+        for (flag, value) in counts {
+            if value == 0 {
+                return Err(Error::usage(format!("{flag} must be at least 1 (got 0)")));
+            }
+        }
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return Err(Error::usage(format!("--lr must be finite and above 0 (got {})", self.lr)));
+        }
+        for (flag, value) in [("--momentum", self.momentum), ("--label-smoothing", self.label_smoothing)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::usage(format!("{flag} must be at least 0 and below 1 (got {value})")));
+            }
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return Err(Error::usage(format!(
+                "--weight-decay must be finite and at least 0 (got {})",
+                self.weight_decay
+            )));
+        }
+        if self.nesterov && self.momentum == 0.0 {
+            return Err(Error::usage("--nesterov needs --momentum above 0 (got 0)"));
+        }
+        Ok(())
+    }
+
+    pub fn optimiser(&self) -> Optimiser {
+        Optimiser {
+            momentum: self.momentum as f32,
+            weight_decay: self.weight_decay as f32,
+            nesterov: self.nesterov,
+            label_smoothing: self.label_smoothing as f32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let message = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().unwrap_err().to_string()
+        };
+        assert!(Settings::default().check().is_ok());
+        assert_eq!(message(|settings| settings.epochs = 0), "--epochs must be at least 1 (got 0)");
+        assert_eq!(message(|settings| settings.lr = f64::NAN), "--lr must be finite and above 0 (got NaN)");
+        assert_eq!(message(|settings| settings.momentum = 1.0), "--momentum must be at least 0 and below 1 (got 1)");
+    }
+}

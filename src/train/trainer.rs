@@ -1,0 +1,389 @@
+//! One thread owns the machine, trains, saves, and reports events to whoever listens.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::checkpoint::{self, Checkpoint, NamedTensor, Position};
+use super::metrics::Tally;
+use super::{AdapterRecord, Config, DataRecord, Evaluation, Event, RunFolder, Settings};
+use crate::data::{Dataset, Split};
+use crate::error::{Error, Result};
+use crate::gpu::{Adapter, Checks, Device};
+use crate::machine::{CpuMachine, GpuMachine, GpuOptions, MAX_SEGMENT, Machine, Segment, Setup, State};
+use crate::nn::{self, Network, Parameter, Plan};
+use crate::random::{Purpose, Random};
+
+/// Between two checkpoints.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+
+/// Test images whose logits are read back at a time.
+const EVALUATION_IMAGES: usize = 2048;
+
+/// What to train, where, and into which folder.
+pub struct Job {
+    pub settings: Settings,
+    pub network: Network,
+    pub dataset: Dataset,
+    /// `None` for the CPU reference.
+    pub adapter: Option<Adapter>,
+    pub checks: Checks,
+    pub gpu_options: GpuOptions,
+    pub run: PathBuf,
+    /// Continue the run in that folder rather than begin one.
+    pub resume: bool,
+}
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub run: PathBuf,
+    pub evaluation: Evaluation,
+    pub weights_sha256: String,
+    /// What had to be worked around, for a person to know.
+    pub warning: Option<String>,
+}
+
+/// Asks a run to finish its step, save, and end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Starts the thread. Events end when it does; a listener that goes away does not stop it.
+///
+/// # Errors
+/// No thread to be had.
+pub fn spawn(job: Job, events: flume::Sender<Event>, stop: Stop) -> Result<JoinHandle<Result<Outcome>>> {
+    std::thread::Builder::new()
+        .name("trainer".into())
+        .spawn(move || train(&job, &events, &stop))
+        .map_err(|error| Error::gpu(format!("could not start the trainer: {error}")))
+}
+
+fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcome> {
+    job.settings.check()?;
+    let setup = Setup {
+        network: &job.network,
+        dataset: &job.dataset,
+        batch: job.settings.batch,
+        optimiser: job.settings.optimiser(),
+    };
+    match &job.adapter {
+        Some(adapter) => {
+            let record = AdapterRecord::new(&adapter.info);
+            let machine = GpuMachine::new(Device::open(adapter, job.checks)?, &setup, &job.gpu_options)?;
+            let facts = Facts { dispatches: machine.dispatches(), resident: machine.is_resident() };
+            Trainer::new(job, machine, record, facts, events, stop)?.run()
+        }
+        None => {
+            let record = AdapterRecord::reference();
+            let facts = Facts { dispatches: 0, resident: false };
+            Trainer::new(job, CpuMachine::new(&setup)?, record, facts, events, stop)?.run()
+        }
+    }
+}
+
+/// What only the start event tells.
+struct Facts {
+    dispatches: usize,
+    resident: bool,
+}
+
+struct Trainer<'a, M> {
+    job: &'a Job,
+    machine: M,
+    folder: RunFolder,
+    events: &'a flume::Sender<Event>,
+    stop: &'a Stop,
+    position: Position,
+    /// Time in training since this process began; `position.seconds` is the time before.
+    trained: Duration,
+    /// Step of the checkpoint on disk.
+    saved: u64,
+    saved_at: Instant,
+    evaluation: Option<Evaluation>,
+    warning: Option<String>,
+}
+
+impl<'a, M: Machine> Trainer<'a, M> {
+    fn new(
+        job: &'a Job,
+        mut machine: M,
+        adapter: AdapterRecord,
+        facts: Facts,
+        events: &'a flume::Sender<Event>,
+        stop: &'a Stop,
+    ) -> Result<Self> {
+        let settings = &job.settings;
+        let data = DataRecord::new(&job.dataset);
+        let (folder, position, warning) = if job.resume {
+            let config = RunFolder::config(&job.run)?;
+            if config.data.sha256 != data.sha256 {
+                return Err(Error::data(format!(
+                    "{} holds other images than the run was trained on (got SHA-256 {:.12}…, expected {:.12}…)",
+                    data.source, data.sha256, config.data.sha256
+                )));
+            }
+            let restored = checkpoint::load(&job.run, &expected(machine.plan()))?;
+            machine.set_state(&gather_state(machine.plan(), &restored.checkpoint))?;
+            let mut folder = RunFolder::open(&job.run)?;
+            folder.rewind(restored.checkpoint.position.step)?;
+            (folder, restored.checkpoint.position, restored.warning)
+        } else {
+            let plan = machine.plan();
+            let state =
+                State { parameters: nn::initialise(plan, settings.seed), momentum: vec![0.0; plan.parameter_length] };
+            let position = Position {
+                epoch: 1,
+                batch: 0,
+                step: 0,
+                seed: settings.seed,
+                loss_sum: 0.0,
+                loss_count: 0,
+                seconds: 0.0,
+            };
+            let first = split_state(plan, &state, position.clone());
+            let config =
+                Config { settings: settings.clone(), network: job.network.clone(), data, adapter: adapter.clone() };
+            let folder = RunFolder::create(&job.run, &config, |partial| checkpoint::save(partial, &first, None))?;
+            machine.set_state(&state)?;
+            (folder, position, None)
+        };
+        let mut trainer = Self {
+            trained: Duration::ZERO,
+            saved: position.step,
+            saved_at: Instant::now(),
+            evaluation: None,
+            job,
+            machine,
+            folder,
+            events,
+            stop,
+            position,
+            warning,
+        };
+        let start = Event::Start {
+            adapter: adapter.name,
+            driver: adapter.driver,
+            backend: adapter.backend,
+            model: settings.model.clone(),
+            data: job.dataset.name.clone(),
+            parameters: trainer.machine.plan().parameter_count(),
+            batch: settings.batch,
+            seed: settings.seed,
+            epochs: settings.epochs,
+            batches: trainer.batches(),
+            dispatches: facts.dispatches,
+            memory: trainer.machine.bytes(),
+            resident: facts.resident,
+            step: trainer.position.step,
+        };
+        trainer.report(start)?;
+        Ok(trainer)
+    }
+
+    /// Batches of an epoch, the short last one included.
+    fn batches(&self) -> u32 {
+        self.job.dataset.train.len().div_ceil(self.job.settings.batch as usize) as u32
+    }
+
+    /// Writes an event to metrics.jsonl and sends it on.
+    fn report(&mut self, event: Event) -> Result<()> {
+        self.folder.log(&event)?;
+        // Nobody has to listen.
+        self.events.send(event).ok();
+        Ok(())
+    }
+
+    fn run(mut self) -> Result<Outcome> {
+        while self.position.epoch <= self.job.settings.epochs {
+            self.epoch()?;
+        }
+        self.finish()
+    }
+
+    fn epoch(&mut self) -> Result<()> {
+        let settings = &self.job.settings;
+        let epoch = self.position.epoch;
+        let images = self.job.dataset.train.len();
+        let order = Random::new(settings.seed, Purpose::Shuffle, epoch.into()).permutation(images as u32);
+        let batches = self.batches();
+        // Where an epoch has no line of its own, its end gets one.
+        let log_every = settings.log_every.min(batches);
+        while self.position.batch < batches {
+            let batch = self.position.batch;
+            let line = (batch / log_every + 1).saturating_mul(log_every);
+            let end = batches.min(line).min(batch + MAX_SEGMENT);
+            self.segment(&order, end)?;
+            if self.position.batch.is_multiple_of(log_every) {
+                self.loss_line()?;
+            }
+            let interrupted = self.stop.is_requested();
+            // The end of an epoch is saved below, after its evaluation.
+            if self.position.batch < batches && (interrupted || self.saved_at.elapsed() >= CHECKPOINT_EVERY) {
+                self.save()?;
+            }
+            if interrupted {
+                return self.interrupted();
+            }
+        }
+
+        // As in the tutorial, what is left of an epoch after its last line is not carried into the next.
+        (self.position.loss_sum, self.position.loss_count) = (0.0, 0);
+        let evaluation = evaluate(&mut self.machine, &self.job.dataset.test)?;
+        self.report(Event::Eval { epoch, step: self.position.step, evaluation: evaluation.clone() })?;
+        self.evaluation = Some(evaluation);
+        (self.position.epoch, self.position.batch) = (epoch + 1, 0);
+        self.save()?;
+        if self.stop.is_requested() && self.position.epoch <= settings.epochs {
+            return self.interrupted();
+        }
+        Ok(())
+    }
+
+    /// Trains up to batch `end` of the epoch, or fewer when it is time to save or stop.
+    fn segment(&mut self, order: &[u32], end: u32) -> Result<()> {
+        let settings = &self.job.settings;
+        let (batch, size) = (self.position.batch, settings.batch as usize);
+        let last = order.len().min(end as usize * size);
+        let segment = Segment {
+            images: &order[batch as usize * size..last],
+            first_step: self.position.step + 1,
+            learning_rate: settings.lr as f32,
+        };
+        let (events, stop, saved_at) = (self.events, self.stop, self.saved_at);
+        let (epoch, step, batches) = (self.position.epoch, self.position.step, self.batches());
+        let steps = u64::from(batches) * u64::from(settings.epochs);
+        let started = Instant::now();
+        let mut proceed = |done: u32| {
+            let images_per_second = f64::from(done) * size as f64 / started.elapsed().as_secs_f64();
+            events.send(Event::Progress { epoch, step: step + u64::from(done), steps, images_per_second }).ok();
+            !stop.is_requested() && saved_at.elapsed() < CHECKPOINT_EVERY
+        };
+        let losses = self.machine.train(&segment, &mut proceed).map_err(|error| match error {
+            Error::NonFinite { tensor, step, .. } => Error::NonFinite { tensor, step, last_good: Some(self.saved) },
+            other => other,
+        })?;
+        self.trained += started.elapsed();
+        self.position.batch += losses.len() as u32;
+        self.position.step += losses.len() as u64;
+        self.position.loss_count += losses.len() as u32;
+        // One after the other, so that the sum does not depend on where the segments were cut.
+        for loss in losses {
+            self.position.loss_sum += f64::from(loss);
+        }
+        Ok(())
+    }
+
+    fn loss_line(&mut self) -> Result<()> {
+        let Position { epoch, batch, step, loss_sum, loss_count, .. } = self.position;
+        (self.position.loss_sum, self.position.loss_count) = (0.0, 0);
+        self.report(Event::Loss { epoch, batch, step, loss: loss_sum / f64::from(loss_count.max(1)) })
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let state = self.machine.state()?;
+        let position = Position { seconds: self.seconds(), ..self.position.clone() };
+        let checkpoint = split_state(self.machine.plan(), &state, position);
+        checkpoint::save(self.folder.path(), &checkpoint, Some(self.saved))?;
+        (self.saved, self.saved_at) = (self.position.step, Instant::now());
+        self.report(Event::Checkpoint { step: self.saved })
+    }
+
+    /// Seconds in training over the whole run.
+    fn seconds(&self) -> f64 {
+        self.position.seconds + self.trained.as_secs_f64()
+    }
+
+    fn interrupted(&self) -> Result<()> {
+        Err(Error::Interrupted { step: self.position.step, run: self.folder.path().into() })
+    }
+
+    fn finish(mut self) -> Result<Outcome> {
+        let state = self.machine.state()?;
+        let parameters = named(&self.machine.plan().parameters, &state.parameters);
+        checkpoint::save_model(&self.folder.path().join("model.safetensors"), &parameters)?;
+        let weights_sha256 = checkpoint::weights_sha256(&parameters);
+        // A run that was already finished has trained nothing, but is asked for its accuracy all the same.
+        let evaluation = match self.evaluation.take() {
+            Some(evaluation) => evaluation,
+            None => evaluate(&mut self.machine, &self.job.dataset.test)?,
+        };
+        let seconds = self.seconds();
+        let images = self.position.step as f64 / f64::from(self.batches()) * self.job.dataset.train.len() as f64;
+        let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
+        let done = Event::Done {
+            steps: self.position.step,
+            seconds,
+            images_per_second: per_second(images),
+            host_share: if self.trained.is_zero() {
+                0.0
+            } else {
+                self.machine.host_seconds() / self.trained.as_secs_f64()
+            },
+            weights_sha256: weights_sha256.clone(),
+        };
+        self.report(done)?;
+        Ok(Outcome { run: self.folder.path().into(), evaluation, weights_sha256, warning: self.warning })
+    }
+}
+
+/// Accuracy, loss and confusion of a machine's parameters over a split.
+///
+/// # Errors
+/// A lost device; logits that are not finite.
+pub fn evaluate(machine: &mut impl Machine, split: &Split) -> Result<Evaluation> {
+    let mut tally = Tally::new(machine.plan().classes as usize);
+    for first in (0..split.len()).step_by(EVALUATION_IMAGES) {
+        let range = first..split.len().min(first + EVALUATION_IMAGES);
+        let logits = machine.logits(split, range.clone())?;
+        tally.add(&logits, &split.labels[range])?;
+    }
+    Ok(tally.finish())
+}
+
+/// Names and shapes that a checkpoint of this plan has.
+pub fn expected(plan: &Plan) -> Vec<(String, Vec<u32>)> {
+    plan.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.shape.clone())).collect()
+}
+
+/// Named tensors back into a flat buffer.
+pub fn flatten(plan: &Plan, tensors: &[NamedTensor]) -> Vec<f32> {
+    let mut values = vec![0.0; plan.parameter_length];
+    for (parameter, tensor) in plan.parameters.iter().zip(tensors) {
+        values[parameter.range()].copy_from_slice(&tensor.values);
+    }
+    values
+}
+
+fn gather_state(plan: &Plan, checkpoint: &Checkpoint) -> State {
+    State { parameters: flatten(plan, &checkpoint.parameters), momentum: flatten(plan, &checkpoint.momentum) }
+}
+
+fn split_state(plan: &Plan, state: &State, position: Position) -> Checkpoint {
+    Checkpoint {
+        position,
+        parameters: named(&plan.parameters, &state.parameters),
+        momentum: named(&plan.parameters, &state.momentum),
+    }
+}
+
+fn named(parameters: &[Parameter], values: &[f32]) -> Vec<NamedTensor> {
+    let tensor = |parameter: &Parameter| NamedTensor {
+        name: parameter.name.clone(),
+        shape: parameter.shape.clone(),
+        values: values[parameter.range()].to_vec(),
+    };
+    parameters.iter().map(tensor).collect()
+}
