@@ -1,0 +1,47 @@
+//! `--device`: choosing an adapter, and saying which one it is.
+
+use clap::Args;
+use shadegrad::Result;
+use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, DeviceKind, install_hint};
+
+use super::print::{say, warn};
+
+#[derive(Args, Clone)]
+pub struct DeviceArgs {
+    /// auto, cpu (the slow f64 reference), or an adapter by its number or a part of its name, as `devices` lists them
+    #[arg(long, default_value = "auto")]
+    pub device: Choice,
+
+    /// Keep bounds checks and loop guards in the kernels
+    #[arg(long)]
+    pub checked: bool,
+}
+
+impl DeviceArgs {
+    pub fn checks(&self) -> Checks {
+        if self.checked { Checks::Checked } else { Checks::Unchecked }
+    }
+
+    /// The adapter, its name and driver printed; `None` for the CPU reference.
+    pub fn open(&self) -> Result<Option<Adapter>> {
+        let adapter = Adapters::list().choose(&self.device)?;
+        match &adapter {
+            Some(Adapter { info, .. }) => {
+                say(format!("adapter: {} · {} · {}", info.name, info.driver, info.backend));
+                if info.kind == DeviceKind::Software {
+                    warn("no GPU was found or asked for: this software adapter runs the shaders on the CPU, slowly");
+                }
+            }
+            None => {
+                say("adapter: none · CPU reference in f64");
+                if self.device != Choice::Cpu {
+                    warn(
+                        "NO ADAPTER FOUND: training on the CPU reference, which is meant for checking and is very slow",
+                    );
+                    warn(install_hint());
+                }
+            }
+        }
+        Ok(adapter)
+    }
+}

@@ -1,0 +1,64 @@
+//! One file a subcommand; the only place that prints.
+
+mod data;
+mod device;
+mod devices;
+mod download;
+mod eval;
+mod plan;
+mod print;
+mod table;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use shadegrad::Result;
+
+use print::fail;
+
+/// Train convolutional networks with hand-written WGSL kernels, on any Vulkan, Metal or DX12 GPU.
+#[derive(Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Example:\n  shadegrad train --epochs 2 --batch 4")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(Box<train::TrainArgs>),
+    Eval(eval::EvalArgs),
+    Plan(plan::PlanArgs),
+    Devices(devices::DevicesArgs),
+    Download(download::DownloadArgs),
+}
+
+pub fn main() -> ExitCode {
+    quiet_trainer();
+    let result: Result<()> = match Cli::parse().command {
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
+        Command::Download(arguments) => download::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// A panic inside wgpu on the trainer's thread becomes an error there; it is not printed as a panic as well.
+fn quiet_trainer() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some("trainer") {
+            default(panic);
+        }
+    }));
+}

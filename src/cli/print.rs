@@ -1,0 +1,38 @@
+//! Lines on standard output and standard error.
+
+use std::io::Write;
+
+use shadegrad::Error;
+
+/// A line on standard output. A reader that has gone away, as in `| head`, is no error.
+pub fn say(line: impl std::fmt::Display) {
+    writeln!(std::io::stdout(), "{line}").ok();
+}
+
+/// Something a person should know, on standard error.
+pub fn warn(line: impl std::fmt::Display) {
+    writeln!(std::io::stderr(), "warning: {line}").ok();
+}
+
+/// An error and its hint, on standard error.
+pub fn fail(error: &Error) {
+    let mut output = std::io::stderr();
+    writeln!(output, "error: {error}").ok();
+    if let Some(hint) = error.hint() {
+        writeln!(output, "hint: {hint}").ok();
+    }
+}
+
+/// A share as a percentage: `54.3 %`.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// Seconds as people say them: `0.8 s`, `41 s`, `3 min 20 s`.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s => format!("{} min {} s", (s / 60.0) as u64, (s % 60.0) as u64),
+    }
+}

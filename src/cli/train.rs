@@ -1,0 +1,281 @@
+//! `shadegrad train`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use shadegrad::data::{DataSpec, Dataset};
+use shadegrad::machine::GpuOptions;
+use shadegrad::nn::Network;
+use shadegrad::train::{Config, Event, Job, Outcome, RunFolder, Settings, Stop, spawn};
+use shadegrad::units::{bytes, count};
+use shadegrad::{Error, Result};
+
+use super::data;
+use super::device::DeviceArgs;
+use super::print::{duration, percent, say, warn};
+
+/// Longest silence of a healthy trainer: one step on a slow adapter, or building its pipelines.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Train a network: by default the CIFAR-10 tutorial's, on the best GPU there is.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  shadegrad train\n  shadegrad train --data shapes --model wide --epochs 10 --seed 1\n  \
+                        shadegrad train --resume runs/lenet-1"
+)]
+pub struct TrainArgs {
+    /// auto, cifar10, shapes, or a folder with CIFAR-10's binary files [default: auto]
+    #[arg(long)]
+    data: Option<String>,
+    /// Use only the first N training and N test images
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
+    /// lenet, wide, or a network file [default: lenet]
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    model: Option<String>,
+    /// Passes over the training images [default: 2]
+    #[arg(long)]
+    epochs: Option<u32>,
+    /// Images a step [default: 4]
+    #[arg(long)]
+    batch: Option<u32>,
+    /// Learning rate [default: 0.001]
+    #[arg(long, allow_negative_numbers = true)]
+    lr: Option<f64>,
+    /// [default: 0.9]
+    #[arg(long, allow_negative_numbers = true)]
+    momentum: Option<f64>,
+    /// [default: 0]
+    #[arg(long, allow_negative_numbers = true)]
+    weight_decay: Option<f64>,
+    /// Nesterov momentum
+    #[arg(long)]
+    nesterov: bool,
+    /// [default: 0]
+    #[arg(long, allow_negative_numbers = true)]
+    label_smoothing: Option<f64>,
+    /// Decides the initial weights and the order of the images [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Batches between two loss lines [default: 2000]
+    #[arg(long, value_name = "N")]
+    log_every: Option<u32>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// The run folder [default: runs/MODEL-N]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue a run; the end is the same bit for bit as without the interruption
+    #[arg(long, value_name = "RUN", conflicts_with = "out")]
+    resume: Option<PathBuf>,
+    /// Stream the images from memory instead of keeping them on the GPU
+    #[arg(long)]
+    stream: bool,
+}
+
+pub fn run(arguments: &TrainArgs) -> Result<()> {
+    let plan = match &arguments.resume {
+        None => begin(arguments)?,
+        Some(run) => resume(arguments, run)?,
+    };
+    plan.settings.check()?;
+    let adapter = arguments.device.open()?;
+    let spec: DataSpec = plan.settings.data.parse().unwrap_or_default();
+    let dataset = data::open(&spec, plan.settings.limit)?;
+    let settings = Settings { data: settled(&dataset), ..plan.settings };
+    let classes = dataset.classes.clone();
+    let log_every = settings.log_every;
+    let job = Job {
+        run: plan.run.clone().unwrap_or_else(|| RunFolder::next_free(&settings.model)),
+        resume: plan.run.is_some() && arguments.resume.is_some(),
+        settings,
+        network: plan.network,
+        dataset,
+        adapter,
+        checks: arguments.device.checks(),
+        gpu_options: if arguments.stream { GpuOptions { resident_bytes: 0 } } else { GpuOptions::default() },
+    };
+    let outcome = watch(job, log_every)?;
+    if let Some(warning) = &outcome.warning {
+        warn(warning);
+    }
+    conclude(&outcome, &classes);
+    Ok(())
+}
+
+/// What to train and where to put it.
+struct Request {
+    settings: Settings,
+    network: Network,
+    run: Option<PathBuf>,
+}
+
+fn begin(arguments: &TrainArgs) -> Result<Request> {
+    let default = Settings::default();
+    let model = arguments.model.clone().unwrap_or(default.model);
+    let network = Network::load(&model)?;
+    let settings = Settings {
+        data: arguments.data.clone().unwrap_or(default.data),
+        limit: arguments.limit,
+        model: network.name.clone(),
+        epochs: arguments.epochs.unwrap_or(default.epochs),
+        batch: arguments.batch.unwrap_or(default.batch),
+        lr: arguments.lr.unwrap_or(default.lr),
+        momentum: arguments.momentum.unwrap_or(default.momentum),
+        weight_decay: arguments.weight_decay.unwrap_or(default.weight_decay),
+        nesterov: arguments.nesterov,
+        label_smoothing: arguments.label_smoothing.unwrap_or(default.label_smoothing),
+        seed: arguments.seed.unwrap_or(default.seed),
+        log_every: arguments.log_every.unwrap_or(default.log_every),
+    };
+    Ok(Request { settings, network, run: arguments.out.clone() })
+}
+
+/// The settings of a run that continues: its own, but for a longer end and another place of the same images.
+fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
+    let fixed = [
+        ("--limit", arguments.limit.is_some()),
+        ("--model", arguments.model.is_some()),
+        ("--batch", arguments.batch.is_some()),
+        ("--lr", arguments.lr.is_some()),
+        ("--momentum", arguments.momentum.is_some()),
+        ("--weight-decay", arguments.weight_decay.is_some()),
+        ("--nesterov", arguments.nesterov),
+        ("--label-smoothing", arguments.label_smoothing.is_some()),
+        ("--seed", arguments.seed.is_some()),
+        ("--log-every", arguments.log_every.is_some()),
+    ];
+    if let Some((flag, _)) = fixed.iter().find(|(_, given)| *given) {
+        return Err(Error::usage(format!("{flag} cannot change when a run is resumed")));
+    }
+    let Config { mut settings, network, .. } = RunFolder::config(run)?;
+    if let Some(epochs) = arguments.epochs {
+        settings.epochs = epochs;
+    }
+    if let Some(data) = &arguments.data {
+        settings.data.clone_from(data);
+    }
+    Ok(Request { settings, network, run: Some(run.into()) })
+}
+
+/// The `--data` that finds the same images again, from any folder and whatever the environment says then.
+fn settled(dataset: &Dataset) -> String {
+    if dataset.name == "shapes" {
+        return DataSpec::Shapes.to_string();
+    }
+    let folder = PathBuf::from(&dataset.source);
+    let absolute = std::path::absolute(&folder).unwrap_or(folder);
+    DataSpec::Folder(absolute).to_string()
+}
+
+/// Runs the job, drawing its events, until it ends.
+fn watch(job: Job, log_every: u32) -> Result<Outcome> {
+    let stop = Stop::default();
+    let on_interrupt = stop.clone();
+    let handler = ctrlc::set_handler(move || {
+        if on_interrupt.is_requested() {
+            // The second time: at once. The checkpoint on disk is whole at any moment.
+            std::process::exit(130);
+        }
+        on_interrupt.request();
+    });
+    handler.map_err(|error| Error::usage(format!("could not listen for Ctrl-C: {error}")))?;
+
+    let settings = job.settings.clone();
+    let (sender, events) = flume::unbounded();
+    let trainer = spawn(job, sender, stop)?;
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::no_length() } else { ProgressBar::hidden() };
+    loop {
+        match events.recv_timeout(PATIENCE) {
+            Ok(event) => draw(&bar, &event, &settings, log_every),
+            Err(flume::RecvTimeoutError::Disconnected) => break,
+            Err(flume::RecvTimeoutError::Timeout) => {
+                bar.finish_and_clear();
+                let seconds = PATIENCE.as_secs();
+                return Err(Error::gpu(format!("the driver has not returned for {seconds} s"))
+                    .with_hint("lower --batch or update the driver; then continue with --resume"));
+            }
+        }
+    }
+    bar.finish_and_clear();
+    match trainer.join() {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err(Error::gpu(format!("the trainer failed: {}", text.unwrap_or("no reason given"))))
+        }
+    }
+}
+
+fn draw(bar: &ProgressBar, event: &Event, settings: &Settings, log_every: u32) {
+    match event {
+        Event::Start { model, parameters, batches, dispatches, memory, resident, step, .. } => {
+            let launches = if *dispatches > 0 { format!(", {dispatches} dispatches a step") } else { String::new() };
+            say(format!("model: {model}, {} parameters{launches}", count(*parameters)));
+            let place = match (dispatches, resident) {
+                (0, _) => "of buffers",
+                (_, true) => "on the device, images included",
+                (_, false) => "on the device, images streamed",
+            };
+            say(format!("memory: {} {place}", bytes(*memory)));
+            let Settings { epochs, batch, lr, momentum, seed, .. } = settings;
+            say(format!(
+                "training: {epochs} epochs of {} batches of {batch}, lr {lr}, momentum {momentum}, seed {seed}",
+                count(u64::from(*batches))
+            ));
+            if *step > 0 {
+                say(format!("resumed after step {}", count(*step)));
+            }
+            bar.set_length(u64::from(*batches) * u64::from(*epochs));
+            if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} steps, {eta} left") {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_position(*step);
+            bar.reset_eta();
+        }
+        Event::Progress { epoch, step, images_per_second, .. } => {
+            bar.set_position(*step);
+            bar.set_message(format!("epoch {epoch}, {} images/s", count(*images_per_second as u64)));
+        }
+        Event::Loss { epoch, batch, loss, .. } => {
+            // The tutorial's line: `[1,  2000] loss: 2.208`.
+            let digits = log_every.max(10_000).to_string().len();
+            bar.suspend(|| say(format!("[{epoch}, {batch:digits$}] loss: {loss:.3}")));
+        }
+        Event::Eval { epoch, evaluation, .. } if *epoch < settings.epochs => {
+            bar.set_message(format!("epoch {epoch}: {} of the test images", percent(evaluation.accuracy)));
+        }
+        Event::Done { steps, seconds, images_per_second, host_share, .. } => {
+            bar.finish_and_clear();
+            say("Finished Training");
+            let steps_per_second = if *seconds > 0.0 { *steps as f64 / seconds } else { 0.0 };
+            say(format!(
+                "{} steps in {}: {steps_per_second:.0} steps/s, {} images/s, host {} of the time",
+                count(*steps),
+                duration(*seconds),
+                count(*images_per_second as u64),
+                percent(*host_share)
+            ));
+        }
+        Event::Eval { .. } | Event::Checkpoint { .. } => {}
+    }
+}
+
+fn conclude(outcome: &Outcome, classes: &[String]) {
+    let evaluation = &outcome.evaluation;
+    if evaluation.images > 0 {
+        say(format!(
+            "Accuracy of the network on the {} test images: {}",
+            evaluation.images,
+            percent(evaluation.accuracy)
+        ));
+        for (class, accuracy) in classes.iter().zip(&evaluation.per_class) {
+            say(format!("Accuracy for class: {class:5} is {}", percent(*accuracy)));
+        }
+    }
+    say(format!("weights: sha256 {}", outcome.weights_sha256));
+    say(format!("run: {}", outcome.run.display()));
+}
