@@ -189,6 +189,33 @@ fn a_non_finite_gradient_stops_before_it_is_applied() {
 }
 
 #[test]
+fn a_lost_device_is_an_error_whatever_is_asked_of_it() {
+    let dataset = shapes(6, 40, 10);
+    let network = Network::load("lenet").unwrap();
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL };
+    for when in ["before a step", "between two steps"] {
+        let mut machine = gpu(&setup, &GpuOptions::default());
+        let state = fresh_state(machine.plan(), 8);
+        machine.set_state(&state).unwrap();
+        if when == "between two steps" {
+            train(&mut machine, &images(4), 0.01).unwrap();
+        }
+        machine.device().destroy();
+        let results = [
+            train(&mut machine, &images(40), 0.01).err(),
+            machine.state().err(),
+            machine.logits(&dataset.test, 0..10).err(),
+            machine.set_state(&state).and_then(|()| train(&mut machine, &images(40), 0.01)).err(),
+        ];
+        for (asked, error) in results.into_iter().enumerate() {
+            let error = error.unwrap_or_else(|| panic!("{when}, question {asked}: no error"));
+            assert_eq!(error.exit_code(), 5, "{when}, question {asked}: {error}");
+            assert!(error.hint().is_some(), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_batch_that_cannot_fit_is_refused_with_one_that_does() {
     let dataset = shapes(6, 10, 1);
     let network = Network::load("lenet").unwrap();

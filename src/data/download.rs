@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Progress, cifar10, extract};
 use crate::error::{Error, Result};
+use crate::units::hexadecimal;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Without a byte for this long the connection counts as lost.
@@ -216,7 +217,7 @@ fn verify(archive: &Archive, path: &Path, progress: &mut dyn FnMut(Progress)) ->
             count => hasher.update(&buffer[..count]),
         }
     }
-    let sha256: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hexadecimal(&hasher.finalize());
     if sha256 != archive.sha256 {
         let name = archive.file_name();
         return Err(Error::data(format!("{name} has SHA-256 {sha256}, expected {}", archive.sha256))

@@ -73,6 +73,11 @@ impl Device {
         limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
     }
 
+    /// Gives the device up at once, as a driver does that resets the GPU; whatever is asked of it then is an `Error::Gpu`.
+    pub fn destroy(&self) {
+        self.inner.destroy();
+    }
+
     /// Uploads elements of 4 bytes, before whatever is submitted next.
     pub fn write<T: bytemuck::Pod>(&self, buffer: &Buffer, first: usize, values: &[T]) {
         self.queue.write_buffer(&buffer.inner, first as u64 * 4, bytemuck::cast_slice(values));

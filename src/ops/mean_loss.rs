@@ -13,7 +13,7 @@ params! {
     }
 }
 
-/// row_loss (N) → losses[slot] = Σ row_loss / count, with the step's slot and count; the other slots stay.
+/// row_loss (N) → `losses[slot]` = Σ row_loss / count, with the step's slot and count; the other slots stay.
 #[derive(Clone, Copy, Debug)]
 pub struct MeanLoss {
     pub rows: u32,

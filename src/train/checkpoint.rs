@@ -7,11 +7,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::durable::{replace, write_temporary};
 pub use super::safetensor_file::NamedTensor;
-use super::safetensor_file::{
-    SafetensorFile, Unusable, file_name, hexadecimal, little_endian, replace, write_temporary,
-};
+use super::safetensor_file::{SafetensorFile, Unusable, file_name, little_endian};
 use crate::error::{Error, Result};
+use crate::units::hexadecimal;
 
 /// The latest state in a run folder.
 pub const CURRENT: &str = "checkpoint.safetensors";

@@ -8,6 +8,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::nn::Network;
+use crate::units::hexadecimal;
 
 /// The contents of `config.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +43,7 @@ impl DataRecord {
             test: dataset.test.len() as u64,
             classes: dataset.classes.clone(),
             shape: [dataset.shape.channels, dataset.shape.height, dataset.shape.width],
-            sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hexadecimal(&digest),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 mod config;
+mod durable;
 mod event;
 mod metrics;
 mod run_folder;

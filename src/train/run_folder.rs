@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::durable::{replace, sync_folder, write_temporary};
 use super::{Config, Event};
 use crate::error::{Error, Result};
 
@@ -45,7 +46,7 @@ impl RunFolder {
             fs::remove_dir_all(&partial).ok();
             return Err(error);
         }
-        sync_folder(parent)?;
+        sync_folder(path).map_err(Error::file("sync", parent))?;
         Self::open(path)
     }
 
@@ -99,9 +100,9 @@ impl RunFolder {
         let file = self.path.join(METRICS);
         let text = fs::read_to_string(&file).map_err(Error::file("read", &file))?;
         let kept: String = text.split_inclusive('\n').filter(|line| is_before(line, step)).collect();
-        let temporary = self.path.join(format!("{METRICS}.tmp"));
-        fs::write(&temporary, kept).map_err(Error::file("write", &temporary))?;
-        fs::rename(&temporary, &file).map_err(Error::file("write", &file))?;
+        write_temporary(&file, kept.as_bytes())
+            .and_then(|temporary| replace(&temporary, &file))
+            .map_err(Error::file("write", &file))?;
         self.metrics = OpenOptions::new().append(true).open(&file).map_err(Error::file("open", &file))?;
         Ok(())
     }
@@ -122,12 +123,4 @@ fn fill_folder(partial: &Path, config: &Config, fill: impl FnOnce(&Path) -> Resu
     output.write_all(config.to_toml()?.as_bytes()).map_err(Error::file("write", &file))?;
     output.sync_all().map_err(Error::file("write", &file))?;
     fill(partial)
-}
-
-/// Makes renames in a folder outlast a power failure, where the system can.
-fn sync_folder(path: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::file("sync", path))?;
-    }
-    Ok(())
 }

@@ -1,12 +1,11 @@
-//! A safetensors file of f32 tensors: written so that a kill leaves the old file or the new one whole, read in bounded
-//! memory and checked against what a model needs.
+//! A safetensors file of f32 tensors: read in bounded memory and checked against what a model needs.
 //!
 //! Source: <https://github.com/huggingface/safetensors#format>
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -14,6 +13,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::units::hexadecimal;
 
 /// Bytes. The header of a network with a thousand tensors and their momentum has about a fifth of this.
 const MAX_HEADER: u64 = 1 << 20;
@@ -243,58 +243,12 @@ impl SafetensorFile {
     }
 }
 
-/// Writes `bytes` to a file beside `path` and waits until they are on the disk. A failure leaves no such file.
-pub(super) fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-    let temporary = path.with_added_extension("tmp");
-    let mut file = File::create(&temporary)?;
-    match file.write_all(bytes).and_then(|()| file.sync_all()) {
-        Ok(()) => Ok(temporary),
-        Err(error) => {
-            drop(file);
-            // Frees the disk that may be full; the write's error is the one to report.
-            let _ = fs::remove_file(&temporary);
-            Err(error)
-        }
-    }
-}
-
-/// Gives `temporary` the name `path`, at once and for good. A failure to rename removes it.
-pub(super) fn replace(temporary: &Path, path: &Path) -> io::Result<()> {
-    if let Err(error) = fs::rename(temporary, path) {
-        let _ = fs::remove_file(temporary);
-        return Err(error);
-    }
-    sync_folder(path)
-}
-
-/// Waits until the name `path` is on the disk. Where a file system cannot do this, there is nothing to wait for.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    match File::open(folder)?.sync_all() {
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-        result => result,
-    }
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 pub(super) fn little_endian(values: &[f32]) -> impl Iterator<Item = u8> {
     values.iter().flat_map(|value| value.to_le_bytes())
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn expected_bytes(expected: &[(String, Vec<u32>)]) -> u64 {
