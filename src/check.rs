@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cases::{self, Case};
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Device, Program, StepRow, StepTable};
-use crate::ops::{self, Access, Element, Op, Operand};
+use crate::ops::{self, Access, Element, Lowering, Op, Operand};
 
 /// Elements before and after every operand that no kernel may touch.
 const GUARD: usize = 256;
@@ -42,9 +42,17 @@ pub struct Worst {
 /// # Errors
 /// What the driver refuses. A wrong result is no error: see [`Outcome::failure`].
 pub fn run(device: &Device, case: &Case, variant: &str) -> Result<Outcome> {
+    run_lowering(device, case, &case.op.lower(variant)?)
+}
+
+/// As `run`, with kernels that need not be ours.
+///
+/// # Errors
+/// As `run`.
+pub fn run_lowering(device: &Device, case: &Case, lowering: &Lowering) -> Result<Outcome> {
     let operands = case.op.operands();
     let truth = case.truth();
-    let rig = Rig::new(device, &*case.op, variant, &case.step)?;
+    let rig = Rig::with_lowering(device, &*case.op, lowering, &case.step)?;
     let first = rig.run(&truth.inputs, POISONS[0])?;
     let second = rig.run(&truth.inputs, POISONS[1])?;
 
@@ -172,7 +180,12 @@ impl<'a> Rig<'a> {
     /// # Errors
     /// A variant that the op does not have, or what the driver refuses.
     pub fn new(device: &'a Device, op: &dyn Op, variant: &str, step: &StepRow) -> Result<Self> {
-        let lowering = op.lower(variant)?;
+        Self::with_lowering(device, op, &op.lower(variant)?, step)
+    }
+
+    /// # Errors
+    /// What the driver refuses.
+    pub fn with_lowering(device: &'a Device, op: &dyn Op, lowering: &Lowering, step: &StepRow) -> Result<Self> {
         let operands = op.operands();
         let names = operands.iter().map(|operand| (operand.name, operand.length));
         let buffers = names.chain(lowering.scratch.iter().map(|&length| ("scratch", length)));
@@ -181,7 +194,8 @@ impl<'a> Rig<'a> {
             .collect::<Result<Vec<_>>>()?;
         // A binding reaches over the band behind its operand: the driver's own bounds checks would hide what the band is there to show.
         let slices: Vec<_> = buffers.iter().map(|(buffer, length)| buffer.slice(GUARD, length + GUARD)).collect();
-        let dispatches: Vec<_> = lowering.dispatches.into_iter().map(|dispatch| (dispatch, slices.clone())).collect();
+        let dispatches: Vec<_> =
+            lowering.dispatches.iter().map(|dispatch| (dispatch.clone(), slices.clone())).collect();
         let program = Program::new(device, &dispatches)?;
         let mut table = StepTable::new(device, 1)?;
         table.write(device, &[*step]);

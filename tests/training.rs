@@ -165,7 +165,7 @@ fn the_same_seed_gives_the_same_bits_resident_or_streamed() {
     let first = run(GpuOptions::default());
     assert!(first.2 && first.0.len() == 38);
     assert_eq!(first, run(GpuOptions::default()));
-    let streamed = run(GpuOptions { resident_bytes: 0 });
+    let streamed = run(GpuOptions { resident_bytes: 0, ..GpuOptions::default() });
     assert!(!streamed.2);
     assert_eq!((first.0, first.1), (streamed.0, streamed.1));
 }

@@ -81,7 +81,11 @@ pub fn run(arguments: &EvalArgs) -> Result<()> {
         Some(adapter) => {
             let device = Device::open(&adapter, arguments.device.checks())?;
             // Nothing is trained: no training image has to be on the device.
-            measure(GpuMachine::new(device, &setup, &GpuOptions { resident_bytes: 0 })?, &file, &setup)?
+            measure(
+                GpuMachine::new(device, &setup, &GpuOptions { resident_bytes: 0, ..GpuOptions::default() })?,
+                &file,
+                &setup,
+            )?
         }
         None => measure(CpuMachine::new(&setup)?, &file, &setup)?,
     };

@@ -5,10 +5,12 @@ mod device;
 mod devices;
 mod download;
 mod eval;
+mod kernels;
 mod plan;
 mod print;
 mod table;
 mod train;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Plan(plan::PlanArgs),
     Devices(devices::DevicesArgs),
+    Kernels(kernels::KernelsArgs),
     Download(download::DownloadArgs),
 }
 
@@ -42,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Download(arguments) => download::run(&arguments),
     };
     match result {

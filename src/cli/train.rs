@@ -7,15 +7,20 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use shadegrad::data::{DataSpec, Dataset};
+use shadegrad::gpu::{Adapter, Checks, Device};
 use shadegrad::machine::GpuOptions;
 use shadegrad::nn::Network;
+use shadegrad::ops::Selection;
+use shadegrad::ops::custom::CustomKernel;
 use shadegrad::train::{Config, Event, Job, Outcome, RunFolder, Settings, Stop, spawn};
 use shadegrad::units::{bytes, count};
-use shadegrad::{Error, Result};
+use shadegrad::{Error, Result, cases, check};
 
 use super::data;
 use super::device::DeviceArgs;
-use super::print::{duration, percent, say, warn};
+use super::kernels::example;
+use super::print::{duration, fail, percent, say, warn};
+use super::watchdog::{SHADER_PATIENCE, Watchdog, exit_at_once};
 
 /// Longest silence of a healthy trainer: one step on a slow adapter, or building its pipelines.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -71,6 +76,9 @@ pub struct TrainArgs {
     /// Continue a run; the end is the same bit for bit as without the interruption
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     resume: Option<PathBuf>,
+    /// Run a kernel of your own in place of ours, once it has passed `check`; may be given for several ops
+    #[arg(long = "kernel", value_name = "OP=FILE.wgsl")]
+    kernels: Vec<String>,
     /// Stream the images from memory instead of keeping them on the GPU
     #[arg(long)]
     stream: bool,
@@ -83,6 +91,15 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     };
     plan.settings.check()?;
     let adapter = arguments.device.open()?;
+    let resident_bytes = if arguments.stream { 0 } else { GpuOptions::default().resident_bytes };
+    let gpu_options = GpuOptions { selection: Selection::new(plan.kernels), resident_bytes };
+    match &adapter {
+        Some(adapter) => accept(adapter, gpu_options.selection.custom())?,
+        None if !gpu_options.selection.custom().is_empty() => {
+            return Err(Error::usage("--kernel needs an adapter, and there is none"));
+        }
+        None => {}
+    }
     let spec: DataSpec = plan.settings.data.parse().unwrap_or_default();
     let dataset = data::open(&spec, plan.settings.limit)?;
     let settings = Settings { data: settled(&dataset), ..plan.settings };
@@ -96,7 +113,11 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         dataset,
         adapter,
         checks: arguments.device.checks(),
-        gpu_options: if arguments.stream { GpuOptions { resident_bytes: 0 } } else { GpuOptions::default() },
+        gpu_options: if arguments.stream {
+            GpuOptions { resident_bytes: 0, ..GpuOptions::default() }
+        } else {
+            GpuOptions::default()
+        },
     };
     let outcome = watch(job, log_every)?;
     if let Some(warning) = &outcome.warning {
@@ -106,10 +127,32 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     Ok(())
 }
 
+/// Holds users' kernels against every case of their ops before anything is trained with them.
+fn accept(adapter: &Adapter, kernels: &[CustomKernel]) -> Result<()> {
+    let Some(first) = kernels.first() else { return Ok(()) };
+    let device = Device::open(adapter, Checks::Checked)?;
+    let watchdog = Watchdog::start(SHADER_PATIENCE, &first.name());
+    for kernel in kernels {
+        let cases = cases::of(kernel.op());
+        for case in &cases {
+            watchdog.step(format!("{} on {}", kernel.name(), case.shape()));
+            let outcome = check::run_lowering(&device, case, &kernel.lower(&*case.op)?)?;
+            if let Some(failure) = outcome.failure {
+                return Err(Error::Check(format!("{} fails on {}: {failure}", kernel.name(), case.shape())));
+            }
+        }
+        say(format!("kernel: {} runs {}, {} cases passed", kernel.name(), kernel.op(), cases.len()));
+    }
+    // What follows may take as long as it wants.
+    watchdog.rest();
+    Ok(())
+}
+
 /// What to train and where to put it.
 struct Request {
     settings: Settings,
     network: Network,
+    kernels: Vec<CustomKernel>,
     run: Option<PathBuf>,
 }
 
@@ -131,7 +174,12 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
         seed: arguments.seed.unwrap_or(default.seed),
         log_every: arguments.log_every.unwrap_or(default.log_every),
     };
-    Ok(Request { settings, network, run: arguments.out.clone() })
+    let kernels = arguments.kernels.iter().map(|kernel| match kernel.split_once('=') {
+        Some((op, file)) => CustomKernel::load(Path::new(file), &*example(op)?.op),
+        None => Err(Error::usage(format!("--kernel is OP=FILE.wgsl (got {kernel})"))),
+    });
+    let kernels = kernels.collect::<Result<_>>()?;
+    Ok(Request { settings, network, kernels, run: arguments.out.clone() })
 }
 
 /// The settings of a run that continues: its own, but for a longer end and another place of the same images.
@@ -147,18 +195,20 @@ fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         ("--label-smoothing", arguments.label_smoothing.is_some()),
         ("--seed", arguments.seed.is_some()),
         ("--log-every", arguments.log_every.is_some()),
+        ("--kernel", !arguments.kernels.is_empty()),
     ];
     if let Some((flag, _)) = fixed.iter().find(|(_, given)| *given) {
         return Err(Error::usage(format!("{flag} cannot change when a run is resumed")));
     }
-    let Config { mut settings, network, .. } = RunFolder::config(run)?;
+    let Config { mut settings, network, kernels, .. } = RunFolder::config(run)?;
     if let Some(epochs) = arguments.epochs {
         settings.epochs = epochs;
     }
     if let Some(data) = &arguments.data {
         settings.data.clone_from(data);
     }
-    Ok(Request { settings, network, run: Some(run.into()) })
+    let kernels = kernels.iter().map(|op| CustomKernel::load(&RunFolder::kernel(run, op), &*example(op)?.op));
+    Ok(Request { settings, network, kernels: kernels.collect::<Result<_>>()?, run: Some(run.into()) })
 }
 
 /// The `--data` that finds the same images again, from any folder and whatever the environment says then.
@@ -195,8 +245,11 @@ fn watch(job: Job, log_every: u32) -> Result<Outcome> {
             Err(flume::RecvTimeoutError::Timeout) => {
                 bar.finish_and_clear();
                 let seconds = PATIENCE.as_secs();
-                return Err(Error::gpu(format!("the driver has not returned for {seconds} s"))
-                    .with_hint("lower --batch or update the driver; then continue with --resume"));
+                let error = Error::gpu(format!("the driver has not returned for {seconds} s"))
+                    .with_hint("lower --batch or update the driver; then continue with --resume");
+                fail(&error);
+                // The trainer's thread never will return either.
+                exit_at_once(error.exit_code().into());
             }
         }
     }

@@ -112,7 +112,9 @@ impl Device {
             label: Some(name),
             source: wgpu::ShaderSource::Wgsl(dispatch.shader.reflection().source.as_str().into()),
         };
-        let module = self.guarded(|| match self.checks() {
+        // A user's file keeps its checks, whatever the device is asked for.
+        let checks = if dispatch.shader.is_ours { self.checks() } else { Checks::Checked };
+        let module = self.guarded(|| match checks {
             Checks::Checked => self.inner.create_shader_module(descriptor),
             // SAFETY: the source is a file of this crate; tests/kernels.rs runs every kernel unchecked, over the sizes around each
             // tile and limit, between guard bands, and checked against the f64 reference; every loop in them is bounded.

@@ -1,7 +1,9 @@
 //! A WGSL file and what naga reads out of it: bindings, params, workgroup sizes, tile constants. Read once, never typed twice.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use naga::front::wgsl;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -10,18 +12,32 @@ use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 use crate::error::{Error, Result};
 
 /// Appended to every shader file.
-const COMMON: &str = include_str!("../../shaders/common.wgsl");
+pub const COMMON: &str = include_str!("../../shaders/common.wgsl");
 
 /// A WGSL file of `shaders/`, named after it; parsed at its first use.
 pub struct Shader {
     pub name: &'static str,
     file: &'static str,
+    /// Whether it is one of `shaders/`, which the suite has run between guard bands.
+    pub(super) is_ours: bool,
     reflection: OnceLock<Reflection>,
 }
 
 impl Shader {
     pub const fn new(name: &'static str, file: &'static str) -> Self {
-        Self { name, file, reflection: OnceLock::new() }
+        Self { name, file, is_ours: true, reflection: OnceLock::new() }
+    }
+
+    /// A shader from a text that is not compiled in; it and what naga read out of it stay for the rest of the process.
+    ///
+    /// # Errors
+    /// What naga says, with the line.
+    pub fn leak(name: &str, file: &str) -> Result<&'static Self> {
+        // Kernels are kept by the shader's name: the same file read again may hold something else.
+        static READ: AtomicUsize = AtomicUsize::new(0);
+        let reflection = OnceLock::from(Reflection::new(name, file)?);
+        let name = format!("{name} ({})", READ.fetch_add(1, Ordering::Relaxed)).leak();
+        Ok(Box::leak(Box::new(Self { name, file: file.to_string().leak(), is_ours: false, reflection })))
     }
 
     pub fn reflection(&self) -> &Reflection {
@@ -30,6 +46,11 @@ impl Shader {
             // Not reachable from outside: the file is compiled in, and tests/shaders.rs parses every one.
             Err(error) => panic!("shaders/{}.wgsl: {error}", self.name),
         })
+    }
+
+    /// The file's own text, without common.wgsl.
+    pub fn file(&self) -> &'static str {
+        self.file
     }
 
     /// A tile size or another count that the file declares.
@@ -66,6 +87,8 @@ pub struct Binding {
     pub fields: Vec<Field>,
     /// Bytes of a uniform struct; 0 for a storage array.
     pub bytes: u32,
+    /// Line of its declaration.
+    pub line: u32,
 }
 
 /// A field of a params struct.
@@ -119,13 +142,13 @@ impl Reflection {
     pub fn new(name: &str, file: &str) -> Result<Self> {
         let source = format!("{file}\n{COMMON}");
         let module =
-            wgsl::parse_str(&source).map_err(|error| Error::usage(error.emit_to_string_with_path(&source, name)))?;
+            wgsl::parse_str(&source).map_err(|error| invalid(&error.emit_to_string_with_path(&source, name)))?;
         let info = Validator::new(ValidationFlags::all(), Capabilities::default())
             .validate(&module)
-            .map_err(|error| Error::usage(error.emit_to_string_with_path(&source, name)))?;
+            .map_err(|error| invalid(&error.emit_to_string_with_path(&source, name)))?;
         let entry_points = module.entry_points.iter().enumerate().map(|(index, entry)| EntryPoint {
             name: entry.name.clone(),
-            bindings: bindings(&module, info.get_entry_point(index)),
+            bindings: bindings(&module, &source, info.get_entry_point(index)),
         });
         let entry_points = entry_points.collect();
         let constants = constants(&module);
@@ -136,6 +159,27 @@ impl Reflection {
         self.entry_points.iter().find(|entry| entry.name == name)
     }
 
+    /// The workgroup size of an entry point with its overrides at their defaults.
+    ///
+    /// # Errors
+    /// An override without a default.
+    pub fn workgroup_size(&self, entry_point: &str) -> Result<[u32; 3]> {
+        let module = self.with_defaults(entry_point)?.0;
+        let entry = module.entry_points.iter().find(|entry| entry.name == entry_point);
+        Ok(entry.map_or([1; 3], |entry| entry.workgroup_size))
+    }
+
+    /// The module for one entry point, overrides replaced by their defaults.
+    fn with_defaults(&self, entry_point: &str) -> Result<(Cow<'_, naga::Module>, Cow<'_, ModuleInfo>)> {
+        naga::back::pipeline_constants::process_overrides(
+            &self.module,
+            &self.info,
+            Some((naga::ShaderStage::Compute, entry_point)),
+            &Default::default(),
+        )
+        .map_err(|error| Error::usage(format!("{entry_point}: {error}")))
+    }
+
     /// The file as SPIR-V, MSL and HLSL, each for one entry point with its overrides at their defaults.
     ///
     /// # Errors
@@ -143,13 +187,7 @@ impl Reflection {
     pub fn translate(&self, entry_point: &str) -> Result<Translations> {
         let refuse = |error: &dyn std::fmt::Display| Error::usage(format!("{entry_point}: {error}"));
         let stage = naga::ShaderStage::Compute;
-        let (module, info) = naga::back::pipeline_constants::process_overrides(
-            &self.module,
-            &self.info,
-            Some((stage, entry_point)),
-            &Default::default(),
-        )
-        .map_err(|error| refuse(&error))?;
+        let (module, info) = self.with_defaults(entry_point)?;
 
         let pipeline = naga::back::spv::PipelineOptions { shader_stage: stage, entry_point: entry_point.into() };
         let spirv = naga::back::spv::write_vec(&module, &info, &Default::default(), Some(&pipeline));
@@ -189,11 +227,17 @@ pub struct Translations {
     pub hlsl: String,
 }
 
-fn bindings(module: &naga::Module, info: &naga::valid::FunctionInfo) -> Vec<Binding> {
+/// A compiler's message, which names the line, as ours.
+fn invalid(message: &str) -> Error {
+    Error::usage(message.trim().strip_prefix("error: ").unwrap_or(message.trim()))
+}
+
+fn bindings(module: &naga::Module, source: &str, info: &naga::valid::FunctionInfo) -> Vec<Binding> {
     let used = module.global_variables.iter().filter(|(handle, _)| !info[*handle].is_empty());
     let mut bindings: Vec<Binding> = used
-        .filter_map(|(_, variable)| {
+        .filter_map(|(handle, variable)| {
             let resource = variable.binding?;
+            let line = module.global_variables.get_span(handle).location(source).line_number;
             let access = match variable.space {
                 AddressSpace::Uniform => Access::Uniform,
                 AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => Access::ReadWrite,
@@ -207,7 +251,7 @@ fn bindings(module: &naga::Module, info: &naga::valid::FunctionInfo) -> Vec<Bind
                 _ => (Vec::new(), 0),
             };
             let name = variable.name.clone().unwrap_or_default();
-            Some(Binding { name, group: resource.group, binding: resource.binding, access, fields, bytes })
+            Some(Binding { name, group: resource.group, binding: resource.binding, access, fields, bytes, line })
         })
         .collect();
     bindings.sort_by_key(|binding| (binding.group, binding.binding));

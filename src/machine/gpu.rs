@@ -13,6 +13,7 @@ use crate::data::{Dataset, Split};
 use crate::error::Result;
 use crate::gpu::{Buffer, Device, Program, StepRow, StepTable, Submission};
 use crate::nn::{Images, Plan, PlanRequest};
+use crate::ops::Selection;
 use crate::ops::nonfinite::FINITE;
 
 /// Steps in one submit at most.
@@ -33,16 +34,18 @@ const WINDOW_BYTES: usize = 16 << 20;
 /// Records that one upload takes along, so that the staging memory stays small.
 const UPLOAD_RECORDS: usize = 2048;
 
-/// Choices that change neither results nor files.
-#[derive(Clone, Copy, Debug)]
+/// How a GPU runs a plan.
+#[derive(Clone, Debug)]
 pub struct GpuOptions {
+    /// The kernel of every op.
+    pub selection: Selection,
     /// Images stay on the GPU when they take no more bytes than this; else they stream from a loader thread.
     pub resident_bytes: u64,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        Self { resident_bytes: 1 << 30 }
+        Self { selection: Selection::default(), resident_bytes: 1 << 30 }
     }
 }
 
@@ -109,8 +112,8 @@ impl<'a> GpuMachine<'a> {
         let plan = request.training(&setup.optimiser, MAX_SEGMENT)?;
         plan.fits(max_bytes)?;
         let mut memory = Memory::new(&device, &plan, &[])?;
-        let program = memory.program(&device, &plan)?;
-        let inference = Inference::new(&device, setup, memory.buffer(&plan, "parameters"))?;
+        let program = memory.program(&device, &plan, &options.selection)?;
+        let inference = Inference::new(&device, setup, options, memory.buffer(&plan, "parameters"))?;
         let machine = Self {
             table: StepTable::new(&device, MAX_STEPS)?,
             device,
@@ -246,14 +249,14 @@ impl<'a> GpuMachine<'a> {
 }
 
 impl Inference {
-    fn new(device: &Device, setup: &Setup<'_>, parameters: &Buffer) -> Result<Self> {
+    fn new(device: &Device, setup: &Setup<'_>, options: &GpuOptions, parameters: &Buffer) -> Result<Self> {
         let dataset = setup.dataset;
         let batch = INFERENCE_BATCH.min(dataset.test.len().max(1) as u32);
         let images = Images::streamed(image_shape(dataset), dataset.classes.len() as u32, batch);
         let max_bytes = device.max_binding_bytes();
         let plan = PlanRequest { network: setup.network, images, batch, max_bytes }.inference()?;
         let mut memory = Memory::new(device, &plan, &[("parameters", parameters)])?;
-        let program = memory.program(device, &plan)?;
+        let program = memory.program(device, &plan, &options.selection)?;
         Ok(Self { plan, memory, program, table: StepTable::new(device, 1)? })
     }
 }

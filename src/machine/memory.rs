@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::gpu::{Buffer, BufferSlice, Device, Program};
 use crate::nn::{Plan, Tensor, TensorId};
-use crate::ops::{self, Lowering};
+use crate::ops::{Lowering, Selection};
 
 /// One buffer a storage, and the program of one step.
 pub struct Memory {
@@ -27,12 +27,13 @@ impl Memory {
         Ok(Self { buffers, scratch: Vec::new() })
     }
 
-    /// Chooses a variant for every op and builds the program. Ops follow each other, so all share the same scratch buffers.
+    /// Builds the program with the kernel that `selection` has for every op. Ops follow each other, so all share the same scratch
+    /// buffers.
     ///
     /// # Errors
     /// What the driver refuses.
-    pub fn program(&mut self, device: &Device, plan: &Plan) -> Result<Program> {
-        let lowered = plan.steps.iter().map(|step| step.op.lower(ops::choose(&*step.op)));
+    pub fn program(&mut self, device: &Device, plan: &Plan, selection: &Selection) -> Result<Program> {
+        let lowered = plan.steps.iter().map(|step| selection.lower(&*step.op));
         let lowered: Vec<Lowering> = lowered.collect::<Result<_>>()?;
         let places = lowered.iter().map(|lowering| lowering.scratch.len()).max().unwrap_or(0);
         for place in 0..places {

@@ -142,6 +142,10 @@ impl Op for Conv2dForward {
         flops(&self.0)
     }
 
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        vec![("N", self.0.batch), ("O", self.0.out_channels), ("H", self.0.output[0]), ("W", self.0.output[1])]
+    }
+
     fn variants(&self) -> &'static [&'static str] {
         VARIANTS
     }
@@ -194,6 +198,10 @@ impl Op for Conv2dGradInput {
         flops(&self.0)
     }
 
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        vec![("N", self.0.batch), ("C", self.0.in_channels), ("H", self.0.input[0]), ("W", self.0.input[1])]
+    }
+
     fn variants(&self) -> &'static [&'static str] {
         VARIANTS
     }
@@ -244,6 +252,11 @@ impl Op for Conv2dGradWeight {
 
     fn flops(&self) -> u64 {
         flops(&self.0)
+    }
+
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        let [kernel_height, kernel_width] = self.0.window.kernel_size;
+        vec![("O", self.0.out_channels), ("C", self.0.in_channels), ("KH", kernel_height), ("KW", kernel_width)]
     }
 
     fn variants(&self) -> &'static [&'static str] {

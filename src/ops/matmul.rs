@@ -52,6 +52,10 @@ impl Op for Matmul {
         2 * product(&[self.0.m, self.0.k, self.0.n]) as u64
     }
 
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        vec![("M", self.0.m), ("N", self.0.n)]
+    }
+
     fn variants(&self) -> &'static [&'static str] {
         &[PLAIN, "tiled"]
     }

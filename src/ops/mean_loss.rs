@@ -37,6 +37,11 @@ impl Op for MeanLoss {
         u64::from(self.rows)
     }
 
+    /// One slot is written, whatever the ring holds.
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        vec![("OUTPUT", 1)]
+    }
+
     fn bytes(&self) -> u64 {
         4 * (u64::from(self.rows) + 1)
     }

@@ -4,7 +4,9 @@
 pub mod argument;
 pub mod avg_pool2d;
 pub mod bias;
+pub mod contract;
 pub mod conv2d;
+pub mod custom;
 pub mod gather;
 pub mod global_avg_pool2d;
 pub mod matmul;
@@ -12,6 +14,7 @@ pub mod max_pool2d;
 pub mod mean_loss;
 pub mod nonfinite;
 pub mod relu;
+mod selection;
 pub mod sgd;
 pub mod softmax_cross_entropy;
 mod split;
@@ -19,6 +22,7 @@ mod split;
 use std::fmt;
 
 pub use argument::{Access, Argument, Arguments, Element, Operand};
+pub use selection::{Selection, choose};
 pub use split::MAX_TERMS;
 
 use crate::error::{Error, Result};
@@ -40,6 +44,12 @@ pub trait Op: fmt::Debug + Send + Sync {
 
     /// Floating-point operations, a multiply-add counted as two.
     fn flops(&self) -> u64;
+
+    /// The axes of its output and their sizes, for kernels that own a tile of it; all elements in a row unless the op says otherwise.
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        let written = self.operands().into_iter().find(|operand| operand.access != Access::Read);
+        vec![("OUTPUT", written.map_or(0, |operand| operand.length as u32))]
+    }
 
     /// The ways it can run on a GPU, [`PLAIN`] first.
     fn variants(&self) -> &'static [&'static str] {
@@ -75,12 +85,6 @@ impl From<Dispatch> for Lowering {
     fn from(dispatch: Dispatch) -> Self {
         Self { dispatches: vec![dispatch], scratch: Vec::new() }
     }
-}
-
-/// The variant that a plan step runs: the one place where that is decided.
-pub fn choose(op: &dyn Op) -> &'static str {
-    // The last one listed is the fastest on every adapter measured so far.
-    op.variants().last().copied().unwrap_or(PLAIN)
 }
 
 /// For `lower`: a name that the op does not list.

@@ -39,6 +39,10 @@ impl Op for Nonfinite {
         0
     }
 
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        vec![("VALUES", self.length)]
+    }
+
     fn lower(&self, _: &str) -> Result<Lowering> {
         let params = NonfiniteParams { length: self.length };
         Ok(Dispatch::new(&SHADER, "nonfinite", &params, &[("values", 0), ("status", 1)], self.length.into()).into())

@@ -17,6 +17,8 @@ pub struct Config {
     pub network: Network,
     pub data: DataRecord,
     pub adapter: AdapterRecord,
+    /// Ops that ran a user's own kernel, kept beside this file as `kernels/OP.wgsl`.
+    pub kernels: Vec<String>,
 }
 
 /// Which images a run was trained on.
@@ -82,6 +84,9 @@ impl AdapterRecord {
 /// The file as TOML lays it out.
 #[derive(Serialize, Deserialize)]
 struct File {
+    // Before the tables, as TOML wants it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    kernels: Vec<String>,
     train: Settings,
     network: toml::Table,
     data: DataRecord,
@@ -106,6 +111,7 @@ impl Config {
             data: self.data.clone(),
             adapter: self.adapter.clone(),
             versions: Versions { shadegrad: env!("CARGO_PKG_VERSION").into() },
+            kernels: self.kernels.clone(),
         };
         toml::to_string(&file).map_err(|error| unwritable(&error))
     }
@@ -122,6 +128,7 @@ impl Config {
             settings: file.train,
             data: file.data,
             adapter: file.adapter,
+            kernels: file.kernels,
         })
     }
 }
@@ -145,6 +152,7 @@ mod tests {
                 sha256: "00".into(),
             },
             adapter: AdapterRecord::reference(),
+            kernels: vec!["matmul".into()],
         };
         assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
     }

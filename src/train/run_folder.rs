@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use super::durable::{replace, sync_folder, write_temporary};
 use super::{Config, Event};
 use crate::error::{Error, Result};
+use crate::ops::custom::CustomKernel;
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
+const KERNELS: &str = "kernels";
 
 /// A run on disk.
 pub struct RunFolder {
@@ -65,6 +67,25 @@ impl RunFolder {
         let file = path.join(METRICS);
         let metrics = OpenOptions::new().append(true).create(true).open(&file).map_err(Error::file("open", &file))?;
         Ok(Self { path: path.into(), metrics })
+    }
+
+    /// Copies users' kernels into the run, which is resumed with them whatever becomes of the files.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn keep_kernels(path: &Path, kernels: &[CustomKernel]) -> Result<()> {
+        for kernel in kernels {
+            let file = Self::kernel(path, kernel.op());
+            let folder = path.join(KERNELS);
+            fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
+            fs::write(&file, kernel.text()).map_err(Error::file("write", &file))?;
+        }
+        Ok(())
+    }
+
+    /// Where a run keeps a user's kernel of an op.
+    pub fn kernel(path: &Path, op: &str) -> PathBuf {
+        path.join(KERNELS).join(format!("{op}.wgsl"))
     }
 
     pub fn path(&self) -> &Path {

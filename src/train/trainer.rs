@@ -154,9 +154,18 @@ impl<'a, M: Machine> Trainer<'a, M> {
                 seconds: 0.0,
             };
             let first = split_state(plan, &state, position.clone());
-            let config =
-                Config { settings: settings.clone(), network: job.network.clone(), data, adapter: adapter.clone() };
-            let folder = RunFolder::create(&job.run, &config, |partial| checkpoint::save(partial, &first, None))?;
+            let kernels = job.gpu_options.selection.custom();
+            let config = Config {
+                settings: settings.clone(),
+                network: job.network.clone(),
+                data,
+                adapter: adapter.clone(),
+                kernels: kernels.iter().map(|kernel| kernel.op().into()).collect(),
+            };
+            let folder = RunFolder::create(&job.run, &config, |partial| {
+                RunFolder::keep_kernels(partial, kernels)?;
+                checkpoint::save(partial, &first, None)
+            })?;
             machine.set_state(&state)?;
             (folder, position, None)
         };
