@@ -9,8 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A check or a comparison did not hold. Exit code 1.
-    #[error("{0}")]
-    Check(String),
+    #[error("{message}")]
+    Check { message: String, hint: Option<String> },
 
     /// A flag or an argument that cannot be used. Exit code 2.
     #[error("{message}")]
@@ -53,6 +53,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub fn check(message: impl Into<String>) -> Self {
+        Self::Check { message: message.into(), hint: None }
+    }
+
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), hint: None }
     }
@@ -78,7 +82,8 @@ impl Error {
     /// Adds a hint where the variant carries one.
     pub fn with_hint(mut self, text: impl Into<String>) -> Self {
         match &mut self {
-            Self::Usage { hint, .. }
+            Self::Check { hint, .. }
+            | Self::Usage { hint, .. }
             | Self::Data { hint, .. }
             | Self::Checkpoint { hint, .. }
             | Self::Gpu { hint, .. } => {
@@ -92,7 +97,8 @@ impl Error {
     /// What to try next, in one sentence.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Usage { hint, .. }
+            Self::Check { hint, .. }
+            | Self::Usage { hint, .. }
             | Self::Data { hint, .. }
             | Self::Checkpoint { hint, .. }
             | Self::Gpu { hint, .. } => hint.clone(),
@@ -108,7 +114,7 @@ impl Error {
     /// 1 check failed · 2 usage · 3 data · 4 files and disk · 5 GPU · 6 training diverged · 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Check(_) => 1,
+            Self::Check { .. } => 1,
             Self::Usage { .. } | Self::Shape { .. } => 2,
             Self::Data { .. } => 3,
             Self::File { .. } | Self::CheckpointSave { .. } | Self::Checkpoint { .. } => 4,

@@ -109,6 +109,8 @@ fn fields(binding: &gpu::Binding) -> Vec<ParamsField> {
 fn every_entry_point_translates_to_every_backend() {
     let shaders = shaders();
     let folder = tempfile::tempdir().unwrap();
+    // Every variant is an entry point of its own; one that specialised an override would have to be translated with its value.
+    for_each_dispatch(|dispatch, _| assert!(dispatch.constants.is_empty(), "{}", dispatch.entry_point));
     let mut modules = Vec::new();
     for (shader, reflection, entry) in entry_points(&shaders) {
         let name = &entry.name;
@@ -124,7 +126,10 @@ fn every_entry_point_translates_to_every_backend() {
         fs::write(&path, bytes).unwrap();
         modules.push(path);
     }
+    println!("WGSL: {} shaders, {} entry points validated by naga", shaders.len(), modules.len());
+    println!("SPIR-V: {} modules written by naga", modules.len());
     each_passes("spirv-val", &["--target-env", "vulkan1.1"], &modules);
+    println!("MSL and HLSL: {} each written by naga; no compiler of either was run", modules.len());
 }
 
 /// naga accepts barriers in non-uniform control flow; browsers, which compile with tint, do not.

@@ -1,31 +1,27 @@
 //! `--data`: loading a data set, with what takes long drawn as it goes.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use shadegrad::data::{DataSpec, Dataset, Progress, load};
+use shadegrad::data::{DataSpec, Dataset, Loaded, Progress, load};
 use shadegrad::units::count;
 use shadegrad::{Error, Result};
 
-use super::print::{say, warn};
+use super::print::warn;
 
-/// Loads, limits and describes a data set.
-pub fn open(spec: &DataSpec, limit: Option<u32>) -> Result<Dataset> {
+/// Loads a data set and describes it through `header`.
+pub fn open(spec: &DataSpec, limit: Option<u32>, header: fn(String)) -> Result<Dataset> {
     let bar = ProgressBar::no_length();
-    let loaded = load(spec, &mut |progress| draw(&bar, progress));
+    let loaded = load(spec, limit, &mut |progress| draw(&bar, progress));
     bar.finish_and_clear();
-    let mut dataset = loaded?;
-    if let Some(why) = dataset.fallback {
+    let Loaded { dataset, fallback } = loaded?;
+    if let Some(why) = fallback {
         warn(why);
+        warn("NO CIFAR-10: using the built-in shapes instead; with a network, `shadegrad download` fetches it");
     }
-    if let Some(limit) = limit {
-        dataset.dataset.train.truncate(limit as usize);
-        dataset.dataset.test.truncate(limit as usize);
-    }
-    let dataset = dataset.dataset;
     if dataset.train.is_empty() {
         return Err(Error::data(format!("{} has no training images", dataset.source)));
     }
     let shape = dataset.shape;
-    say(format!(
+    header(format!(
         "data: {} ({}), {} training and {} test images of {}×{}×{}, {} classes",
         dataset.name,
         dataset.source,

@@ -24,16 +24,21 @@ impl DeviceArgs {
 
     /// The adapter, its name and driver printed; `None` for the CPU reference.
     pub fn open(&self) -> Result<Option<Adapter>> {
+        self.open_with(say)
+    }
+
+    /// As `open`, told through `header`.
+    pub fn open_with(&self, header: fn(String)) -> Result<Option<Adapter>> {
         let adapter = Adapters::list().choose(&self.device)?;
         match &adapter {
             Some(Adapter { info, .. }) => {
-                say(format!("adapter: {} · {} · {}", info.name, info.driver, info.backend));
+                header(format!("adapter: {} · {} · {}", info.name, info.driver, info.backend));
                 if info.kind == DeviceKind::Software {
                     warn("no GPU was found or asked for: this software adapter runs the shaders on the CPU, slowly");
                 }
             }
             None => {
-                say("adapter: none · CPU reference in f64");
+                header("adapter: none · CPU reference in f64".into());
                 if self.device != Choice::Cpu {
                     warn(
                         "NO ADAPTER FOUND: training on the CPU reference, which is meant for checking and is very slow",

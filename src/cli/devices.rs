@@ -31,7 +31,7 @@ pub fn run(arguments: &DevicesArgs) -> Result<()> {
         return Err(Error::gpu("no adapter on this machine").with_hint(install_hint()));
     }
     match tested.iter().find(|(_, result)| result.is_err()) {
-        Some((adapter, _)) => Err(Error::Check(format!("the self-test failed on {}", adapter.info.name))),
+        Some((adapter, _)) => Err(Error::check(format!("the self-test failed on {}", adapter.info.name))),
         None => Ok(()),
     }
 }

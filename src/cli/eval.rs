@@ -12,7 +12,7 @@ use shadegrad::{Error, Result};
 
 use super::data;
 use super::device::DeviceArgs;
-use super::print::{percent, say};
+use super::print::{percent, remark, say};
 use super::table::{Align, lines};
 
 /// Measure a trained network on the test images: accuracy, loss, per class, confusion matrix.
@@ -42,15 +42,14 @@ pub struct EvalArgs {
 
 pub fn run(arguments: &EvalArgs) -> Result<()> {
     let is_run = arguments.weights.is_dir();
-    if !is_run {
-        std::fs::metadata(&arguments.weights).map_err(Error::file("read", &arguments.weights))?;
-    }
     let file = if is_run { arguments.weights.join("model.safetensors") } else { arguments.weights.clone() };
     if is_run && !file.is_file() && arguments.weights.join("config.toml").is_file() {
         let run = arguments.weights.display();
         return Err(Error::checkpoint(format!("{run} has no model.safetensors: the run is not finished"))
             .with_hint(format!("shadegrad train --resume {run}")));
     }
+    // Before a data set is downloaded for it.
+    std::fs::metadata(&file).map_err(Error::file("read", &file))?;
     let folder = if is_run { Some(arguments.weights.as_path()) } else { file.parent() };
     let config = folder.filter(|folder| folder.join("config.toml").is_file()).map(RunFolder::config).transpose()?;
     let network = match (&arguments.model, &config) {
@@ -62,8 +61,10 @@ pub fn run(arguments: &EvalArgs) -> Result<()> {
     let settings = config.map_or_else(Settings::default, |config| config.settings);
     let spec: DataSpec = arguments.data.as_ref().unwrap_or(&settings.data).parse().unwrap_or_default();
 
-    let adapter = arguments.device.open()?;
-    let mut dataset = data::open(&spec, None)?;
+    let to_standard_output = arguments.json.as_deref() == Some(Path::new("-"));
+    let header: fn(String) = if to_standard_output { remark } else { say };
+    let adapter = arguments.device.open_with(header)?;
+    let dataset = data::open(&spec, arguments.limit.or(settings.limit), header)?;
     if let Some(classes) = trained_on.filter(|classes| *classes != dataset.classes) {
         return Err(Error::data(format!(
             "{} has other classes than the run was trained on (got {}, expected {})",
@@ -71,9 +72,6 @@ pub fn run(arguments: &EvalArgs) -> Result<()> {
             dataset.classes.join(", "),
             classes.join(", ")
         )));
-    }
-    if let Some(limit) = arguments.limit.or(settings.limit) {
-        dataset.test.truncate(limit as usize);
     }
     let optimiser = settings.optimiser();
     let setup = Setup { network: &network, dataset: &dataset, batch: 1, optimiser };

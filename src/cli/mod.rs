@@ -1,5 +1,6 @@
 //! One file a subcommand; the only place that prints.
 
+mod check;
 mod data;
 mod device;
 mod devices;
@@ -8,8 +9,10 @@ mod eval;
 mod kernels;
 mod plan;
 mod print;
+mod shader;
 mod table;
 mod train;
+mod watch;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -32,6 +35,7 @@ struct Cli {
 enum Command {
     Train(Box<train::TrainArgs>),
     Eval(eval::EvalArgs),
+    Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     Devices(devices::DevicesArgs),
     Kernels(kernels::KernelsArgs),
@@ -43,6 +47,7 @@ pub fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),

@@ -9,6 +9,11 @@ pub fn say(line: impl std::fmt::Display) {
     writeln!(std::io::stdout(), "{line}").ok();
 }
 
+/// A line on standard error, where standard output is for a machine to read.
+pub fn remark(line: impl std::fmt::Display) {
+    writeln!(std::io::stderr(), "{line}").ok();
+}
+
 /// Something a person should know, on standard error.
 pub fn warn(line: impl std::fmt::Display) {
     writeln!(std::io::stderr(), "warning: {line}").ok();

@@ -7,20 +7,21 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use shadegrad::data::{DataSpec, Dataset};
-use shadegrad::gpu::{Adapter, Checks, Device};
+use shadegrad::gpu::Adapter;
 use shadegrad::machine::GpuOptions;
 use shadegrad::nn::Network;
 use shadegrad::ops::Selection;
 use shadegrad::ops::custom::CustomKernel;
 use shadegrad::train::{Config, Event, Job, Outcome, RunFolder, Settings, Stop, spawn};
 use shadegrad::units::{bytes, count};
-use shadegrad::{Error, Result, cases, check};
+use shadegrad::{Error, Result};
 
 use super::data;
 use super::device::DeviceArgs;
 use super::kernels::example;
 use super::print::{duration, fail, percent, say, warn};
-use super::watchdog::{SHADER_PATIENCE, Watchdog, exit_at_once};
+use super::shader;
+use super::watchdog::exit_at_once;
 
 /// Longest silence of a healthy trainer: one step on a slow adapter, or building its pipelines.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -96,12 +97,12 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     match &adapter {
         Some(adapter) => accept(adapter, gpu_options.selection.custom())?,
         None if !gpu_options.selection.custom().is_empty() => {
-            return Err(Error::usage("--kernel needs an adapter, and there is none"));
+            return Err(Error::usage("a kernel of your own needs an adapter (got the CPU reference)"));
         }
         None => {}
     }
     let spec: DataSpec = plan.settings.data.parse().unwrap_or_default();
-    let dataset = data::open(&spec, plan.settings.limit)?;
+    let dataset = data::open(&spec, plan.settings.limit, say)?;
     let settings = Settings { data: settled(&dataset), ..plan.settings };
     let classes = dataset.classes.clone();
     let log_every = settings.log_every;
@@ -113,11 +114,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         dataset,
         adapter,
         checks: arguments.device.checks(),
-        gpu_options: if arguments.stream {
-            GpuOptions { resident_bytes: 0, ..GpuOptions::default() }
-        } else {
-            GpuOptions::default()
-        },
+        gpu_options,
     };
     let outcome = watch(job, log_every)?;
     if let Some(warning) = &outcome.warning {
@@ -129,22 +126,23 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
 
 /// Holds users' kernels against every case of their ops before anything is trained with them.
 fn accept(adapter: &Adapter, kernels: &[CustomKernel]) -> Result<()> {
-    let Some(first) = kernels.first() else { return Ok(()) };
-    let device = Device::open(adapter, Checks::Checked)?;
-    let watchdog = Watchdog::start(SHADER_PATIENCE, &first.name());
     for kernel in kernels {
-        let cases = cases::of(kernel.op());
-        for case in &cases {
-            watchdog.step(format!("{} on {}", kernel.name(), case.shape()));
-            let outcome = check::run_lowering(&device, case, &kernel.lower(&*case.op)?)?;
-            if let Some(failure) = outcome.failure {
-                return Err(Error::Check(format!("{} fails on {}: {failure}", kernel.name(), case.shape())));
+        let (mut cases, mut failed) = (0, None);
+        shader::check(adapter, kernel, &mut |row| {
+            cases += 1;
+            if let (None, Some(failure)) = (&failed, row.outcome.failure) {
+                failed = Some(format!("{} fails on {}: {failure}", kernel.name(), row.shape));
             }
+        })?;
+        if let Some(failure) = failed {
+            return Err(Error::check(failure).with_hint(format!(
+                "shadegrad check {} --shader {}",
+                kernel.op(),
+                kernel.path().display()
+            )));
         }
-        say(format!("kernel: {} runs {}, {} cases passed", kernel.name(), kernel.op(), cases.len()));
+        say(format!("kernel: {} runs {}, {cases} cases passed", kernel.name(), kernel.op()));
     }
-    // What follows may take as long as it wants.
-    watchdog.rest();
     Ok(())
 }
 
@@ -160,6 +158,8 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
     let default = Settings::default();
     let model = arguments.model.clone().unwrap_or(default.model);
     let network = Network::load(&model)?;
+    // Before a data set is downloaded for it.
+    arguments.out.as_deref().map_or(Ok(()), RunFolder::require_free)?;
     let settings = Settings {
         data: arguments.data.clone().unwrap_or(default.data),
         limit: arguments.limit,
@@ -276,7 +276,8 @@ fn draw(bar: &ProgressBar, event: &Event, settings: &Settings, log_every: u32) {
             say(format!("memory: {} {place}", bytes(*memory)));
             let Settings { epochs, batch, lr, momentum, seed, .. } = settings;
             say(format!(
-                "training: {epochs} epochs of {} batches of {batch}, lr {lr}, momentum {momentum}, seed {seed}",
+                "training: {epochs} {} of {} batches of {batch}, lr {lr}, momentum {momentum}, seed {seed}",
+                if *epochs == 1 { "epoch" } else { "epochs" },
                 count(u64::from(*batches))
             ));
             if *step > 0 {

@@ -68,31 +68,38 @@ pub struct Loaded {
     pub fallback: Option<String>,
 }
 
-/// Loads what `spec` asks for. Only [`DataSpec::Auto`] may load something else, and then says so in [`Loaded::fallback`].
+/// Loads what `spec` asks for, with `limit` only the first so many training images and test images. Only [`DataSpec::Auto`] may
+/// load something else, and then says so in [`Loaded::fallback`].
 ///
 /// # Errors
 /// `Error::Data` for data that is missing, damaged or unreachable, `Error::File` for a disk that cannot be read or written.
-pub fn load(spec: &DataSpec, progress: &mut dyn FnMut(Progress)) -> Result<Loaded> {
-    let dataset = match spec {
+pub fn load(spec: &DataSpec, limit: Option<u32>, progress: &mut dyn FnMut(Progress)) -> Result<Loaded> {
+    let mut dataset = match spec {
         DataSpec::Auto | DataSpec::Cifar10 => {
             let variable = std::env::var_os(VARIABLE);
             match cifar10(Path::new(DATA_FOLDER), variable, &Archive::cifar10(), progress) {
                 Ok(dataset) => dataset,
                 Err(Failure::Network(error)) if *spec == DataSpec::Auto => {
-                    return Ok(Loaded { dataset: draw(progress), fallback: Some(error.to_string()) });
+                    return Ok(Loaded { dataset: draw(limit, progress), fallback: Some(error.to_string()) });
                 }
                 Err(failure) => return Err(failure.into()),
             }
         }
-        DataSpec::Shapes => draw(progress),
+        DataSpec::Shapes => draw(limit, progress),
         DataSpec::Folder(folder) => read_folder(folder, progress)?,
     };
+    // Files are read whole all the same, so that damage behind the limit is found.
+    if let Some(limit) = limit {
+        dataset.train.truncate(limit as usize);
+        dataset.test.truncate(limit as usize);
+    }
     Ok(Loaded { dataset, fallback: None })
 }
 
-fn draw(progress: &mut dyn FnMut(Progress)) -> Dataset {
+fn draw(limit: Option<u32>, progress: &mut dyn FnMut(Progress)) -> Dataset {
     progress(Progress::Drawing);
-    shapes(SHAPES_SEED, SHAPES_TRAIN, SHAPES_TEST)
+    let limit = limit.unwrap_or(u32::MAX);
+    shapes(SHAPES_SEED, SHAPES_TRAIN.min(limit), SHAPES_TEST.min(limit))
 }
 
 /// CIFAR-10 from the variable's folder where it is set, else from `folder`, else downloaded into `folder`.

@@ -7,7 +7,7 @@ use super::{INFERENCE_BATCH, MAX_SEGMENT, Machine, Segment, Setup, State};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::gpu::StepRow;
-use crate::nn::{Images, Plan, PlanRequest, Role, TensorId};
+use crate::nn::{Images, Plan, PlanRequest, PlanStep, Role, Storage, TensorId};
 use crate::ops::nonfinite::FINITE;
 use crate::ops::{Access, Argument, Arguments, Element};
 
@@ -47,12 +47,12 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(plan: Plan) -> Self {
+    fn new(plan: Plan) -> Result<Self> {
         let storages = plan.storages.iter().map(|storage| match storage.element {
-            Element::F32 => Values::F64(vec![0.0; storage.length]),
-            Element::U32 => Values::U32(vec![0; storage.length]),
+            Element::F32 => zeros(storage, 0.0).map(Values::F64),
+            Element::U32 => zeros(storage, 0).map(Values::U32),
         });
-        Self { storages: storages.collect(), plan }
+        Ok(Self { storages: storages.collect::<Result<_>>()?, plan })
     }
 
     fn storage(&mut self, name: &str) -> &mut Values {
@@ -67,8 +67,8 @@ impl Walk {
         &self.storages[tensor.storage].f64()[tensor.offset..tensor.offset + tensor.length()]
     }
 
-    /// Runs every op once.
-    fn step(&mut self, row: &StepRow) {
+    /// Runs every op once; `observe` is told of each tensor that one has written.
+    fn step(&mut self, row: &StepRow, observe: Observer<'_>) -> Result<()> {
         for step in &self.plan.steps {
             let operands = step.op.operands();
             let tensors: Vec<_> = step.operands.iter().map(|&id| self.plan.tensor(id)).collect();
@@ -108,8 +108,40 @@ impl Walk {
                         .for_each(|value| *value = f64::from(*value as f32));
                 }
             }
+            for (operand, &id) in operands.iter().zip(&step.operands) {
+                if operand.access != Access::Read {
+                    let tensor = self.plan.tensor(id);
+                    let range = tensor.offset..tensor.offset + tensor.length();
+                    let values = match &mut self.storages[tensor.storage] {
+                        Values::F64(values) => Argument::F64Mut(&mut values[range]),
+                        Values::U32(values) => Argument::U32Mut(&mut values[range]),
+                    };
+                    observe(&self.plan, step, id, values)?;
+                }
+            }
         }
+        Ok(())
     }
+}
+
+/// Told of each tensor that an op of a step has written: the plan, its step, the tensor and its values, which it may replace before the
+/// next op reads them. An error ends the step.
+pub type Observer<'o> = &'o mut dyn FnMut(&Plan, &PlanStep, TensorId, Argument<'_>) -> Result<()>;
+
+fn unobserved(_: &Plan, _: &PlanStep, _: TensorId, _: Argument<'_>) -> Result<()> {
+    Ok(())
+}
+
+/// A storage's values, or an error where the memory for them is not to be had.
+fn zeros<T: Clone>(storage: &Storage, zero: T) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(storage.length).map_err(|_| {
+        let bytes = storage.length as u64 * size_of::<T>() as u64;
+        let needed = crate::units::bytes(bytes);
+        Error::usage(format!("{} needs {needed}, more than there is memory", storage.name)).with_hint("lower --batch")
+    })?;
+    values.resize(storage.length, zero);
+    Ok(values)
 }
 
 /// The CPU reference, training.
@@ -130,8 +162,8 @@ impl<'a> CpuMachine<'a> {
         let inference_batch = INFERENCE_BATCH.min(dataset.test.len().max(1) as u32);
         Ok(Self {
             dataset,
-            training: Walk::new(request(batch).training(&setup.optimiser, MAX_SEGMENT)?),
-            inference: Walk::new(request(inference_batch).inference()?),
+            training: Walk::new(request(batch).training(&setup.optimiser, MAX_SEGMENT)?)?,
+            inference: Walk::new(request(inference_batch).inference()?)?,
             inference_batch,
         })
     }
@@ -141,6 +173,41 @@ impl<'a> CpuMachine<'a> {
         let id = self.training.plan.find(name)?;
         (self.training.plan.storages[self.training.plan.tensor(id).storage].element == Element::F32)
             .then(|| self.training.tensor(id))
+    }
+
+    /// [`Machine::train`], with every op observed.
+    ///
+    /// # Errors
+    /// A non-finite gradient, or what the observer returns.
+    pub fn train_observed(
+        &mut self,
+        segment: &Segment<'_>,
+        proceed: &mut dyn FnMut(u32) -> bool,
+        observe: Observer<'_>,
+    ) -> Result<Vec<f32>> {
+        let batch = self.training.plan.batch as usize;
+        let mut losses = Vec::new();
+        for (slot, images) in segment.images.chunks(batch).enumerate() {
+            fill(&mut self.training, &self.dataset.train, images.iter().map(|&image| image as usize));
+            let step = segment.first_step + slot as u64;
+            let row = StepRow {
+                step: step as u32,
+                order_offset: 0,
+                count: images.len() as u32,
+                slot: slot as u32,
+                learning_rate: segment.learning_rate,
+            };
+            self.training.step(&row, &mut *observe)?;
+            let status = self.training.storage("status").u32_mut().clone();
+            if status[0] != FINITE {
+                return Err(diverged(&self.training.plan, status[1], step));
+            }
+            losses.push(self.training.storage("losses").f64()[slot] as f32);
+            if !proceed(losses.len() as u32) {
+                break;
+            }
+        }
+        Ok(losses)
     }
 }
 
@@ -179,28 +246,7 @@ impl Machine for CpuMachine<'_> {
     }
 
     fn train(&mut self, segment: &Segment<'_>, proceed: &mut dyn FnMut(u32) -> bool) -> Result<Vec<f32>> {
-        let batch = self.training.plan.batch as usize;
-        let mut losses = Vec::new();
-        for (slot, images) in segment.images.chunks(batch).enumerate() {
-            fill(&mut self.training, &self.dataset.train, images.iter().map(|&image| image as usize));
-            let step = segment.first_step + slot as u64;
-            self.training.step(&StepRow {
-                step: step as u32,
-                order_offset: 0,
-                count: images.len() as u32,
-                slot: slot as u32,
-                learning_rate: segment.learning_rate,
-            });
-            let status = self.training.storage("status").u32_mut().clone();
-            if status[0] != FINITE {
-                return Err(diverged(&self.training.plan, status[1], step));
-            }
-            losses.push(self.training.storage("losses").f64()[slot] as f32);
-            if !proceed(losses.len() as u32) {
-                break;
-            }
-        }
-        Ok(losses)
+        self.train_observed(segment, proceed, &mut unobserved)
     }
 
     fn logits(&mut self, split: &Split, range: Range<usize>) -> Result<Vec<f32>> {
@@ -210,13 +256,8 @@ impl Machine for CpuMachine<'_> {
         for first in range.clone().step_by(batch) {
             let count = batch.min(range.end - first);
             fill(&mut self.inference, split, first..first + count);
-            self.inference.step(&StepRow {
-                step: 0,
-                order_offset: 0,
-                count: count as u32,
-                slot: 0,
-                learning_rate: 0.0,
-            });
+            let row = StepRow { step: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 };
+            self.inference.step(&row, &mut unobserved)?;
             let output = self.inference.tensor(self.inference.plan.logits);
             logits.extend(output[..count * classes].iter().map(|&value| value as f32));
         }

@@ -12,7 +12,7 @@ use super::{INFERENCE_BATCH, MAX_SEGMENT, Machine, Segment, Setup, State};
 use crate::data::{Dataset, Split};
 use crate::error::Result;
 use crate::gpu::{Buffer, Device, Program, StepRow, StepTable, Submission};
-use crate::nn::{Images, Plan, PlanRequest};
+use crate::nn::{Images, Plan, PlanRequest, TensorId};
 use crate::ops::Selection;
 use crate::ops::nonfinite::FINITE;
 
@@ -157,6 +157,15 @@ impl<'a> GpuMachine<'a> {
         let Some(id) = self.plan.find(name) else { return Ok(None) };
         let (buffer, offset) = self.memory.locate(&self.plan, id);
         self.device.read(buffer, offset, self.plan.tensor(id).length()).map(Some)
+    }
+
+    /// The bits of a tensor of the last step, of whatever element.
+    ///
+    /// # Errors
+    /// A lost or silent device.
+    pub fn bits(&self, id: TensorId) -> Result<Vec<u32>> {
+        let (buffer, offset) = self.memory.locate(&self.plan, id);
+        self.device.read(buffer, offset, self.plan.tensor(id).length())
     }
 
     /// All training images, over as many buffers as they need.

@@ -6,7 +6,7 @@ mod loader;
 mod memory;
 mod records;
 
-pub use cpu::CpuMachine;
+pub use cpu::{CpuMachine, Observer};
 pub use gpu::{GpuMachine, GpuOptions};
 
 use crate::data::{Dataset, Split};

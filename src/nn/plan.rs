@@ -163,5 +163,12 @@ impl Plan {
 
 pub(super) fn too_large(name: &str, bytes: u64, max_bytes: u64) -> Error {
     let who = if max_bytes == ADDRESSABLE_BYTES { "a kernel addresses" } else { "the adapter allows" };
-    Error::usage(format!("{name} needs {}, {who} {}", units::bytes(bytes), units::bytes(max_bytes)))
+    // Where rounding would hide the difference, every byte counts.
+    let (needed, allowed) = match (units::bytes(bytes), units::bytes(max_bytes)) {
+        (needed, allowed) if needed == allowed => {
+            (format!("{} B", units::count(bytes)), format!("{} B", units::count(max_bytes)))
+        }
+        rounded => rounded,
+    };
+    Error::usage(format!("{name} needs {needed}, {who} {allowed}"))
 }

@@ -152,6 +152,11 @@ impl CustomKernel {
         self.op
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The file's name, for tables.
     pub fn name(&self) -> String {
         self.path.file_name().map_or_else(|| "shader".into(), |name| name.to_string_lossy().into_owned())

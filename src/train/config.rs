@@ -101,7 +101,7 @@ struct Versions {
 
 impl Config {
     /// # Errors
-    /// Only for values that TOML cannot hold, such as a seed above 2⁶³.
+    /// Values that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
         let unwritable = |error: &dyn std::fmt::Display| Error::usage(format!("config.toml: {error}"));
         let network = self.network.to_toml().parse().map_err(|error: toml::de::Error| unwritable(&error))?;

@@ -38,7 +38,7 @@ impl Tally {
         let classes = self.confusion.len();
         for (row, &label) in logits.chunks_exact(classes).zip(labels) {
             if row.iter().any(|logit| !logit.is_finite()) {
-                return Err(Error::Check(format!("non-finite logits for image {}", self.images)));
+                return Err(Error::check(format!("non-finite logits for image {}", self.images)));
             }
             // The first of equals, as PyTorch's argmax.
             let prediction = (0..classes).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);

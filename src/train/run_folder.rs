@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::checkpoint::Position;
 use super::durable::{replace, sync_folder, write_temporary};
 use super::{Config, Event};
 use crate::error::{Error, Result};
@@ -26,16 +27,23 @@ impl RunFolder {
         (1..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0))
     }
 
+    /// # Errors
+    /// Something that has the path already.
+    pub fn require_free(path: &Path) -> Result<()> {
+        if path.exists() {
+            return Err(Error::usage(format!("{} exists", path.display()))
+                .with_hint(format!("continue it with --resume {}, or give another --out", path.display())));
+        }
+        Ok(())
+    }
+
     /// Makes a new folder with its configuration and whatever `fill` puts into it, all at once: a run that is killed while it
     /// starts either has a folder that can be resumed, or none.
     ///
     /// # Errors
     /// A folder that exists, or cannot be made.
     pub fn create(path: &Path, config: &Config, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
-        if path.exists() {
-            return Err(Error::usage(format!("{} exists", path.display()))
-                .with_hint(format!("continue it with --resume {}, or give another --out", path.display())));
-        }
+        Self::require_free(path)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(Error::file("make", parent))?;
         let name = path.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy());
@@ -99,6 +107,18 @@ impl RunFolder {
         Config::parse(&fs::read_to_string(&file).map_err(Error::file("read", &file))?)
     }
 
+    /// Replaces the configuration.
+    ///
+    /// # Errors
+    /// A full disk, which leaves the one before.
+    pub fn configure(&self, config: &Config) -> Result<()> {
+        let file = self.path.join(CONFIG);
+        let text = config.to_toml()?;
+        write_temporary(&file, text.as_bytes())
+            .and_then(|temporary| replace(&temporary, &file))
+            .map_err(Error::file("write", &file))
+    }
+
     /// Appends an event.
     ///
     /// # Errors
@@ -113,14 +133,14 @@ impl RunFolder {
         self.metrics.write_all(line.as_bytes()).map_err(Error::file("write", self.path.join(METRICS)))
     }
 
-    /// Drops what was logged after the step of the checkpoint that a resumed run continues from.
+    /// Drops what was logged after the position of the checkpoint that a resumed run continues from.
     ///
     /// # Errors
     /// A file that cannot be read or written.
-    pub fn rewind(&mut self, step: u64) -> Result<()> {
+    pub fn rewind(&mut self, position: &Position) -> Result<()> {
         let file = self.path.join(METRICS);
         let text = fs::read_to_string(&file).map_err(Error::file("read", &file))?;
-        let kept: String = text.split_inclusive('\n').filter(|line| is_before(line, step)).collect();
+        let kept: String = text.split_inclusive('\n').filter(|line| is_before(line, position)).collect();
         write_temporary(&file, kept.as_bytes())
             .and_then(|temporary| replace(&temporary, &file))
             .map_err(Error::file("write", &file))?;
@@ -129,12 +149,14 @@ impl RunFolder {
     }
 }
 
-/// Whether a line of metrics.jsonl still holds at `step`; a torn last line does not.
-fn is_before(line: &str, step: u64) -> bool {
+/// Whether a line of metrics.jsonl still holds at `position`; a torn last line does not.
+fn is_before(line: &str, position: &Position) -> bool {
     let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { return false };
     match event["event"].as_str() {
         Some("done") => false,
-        _ => event["step"].as_u64().is_none_or(|at| at <= step),
+        // A run can be saved after the last step of an epoch and before its evaluation.
+        Some("eval") => event["epoch"].as_u64().is_some_and(|epoch| epoch < position.epoch.into()),
+        _ => event["step"].as_u64().is_none_or(|step| step <= position.step),
     }
 }
 
@@ -144,4 +166,28 @@ fn fill_folder(partial: &Path, config: &Config, fill: impl FnOnce(&Path) -> Resu
     output.write_all(config.to_toml()?.as_bytes()).map_err(Error::file("write", &file))?;
     output.sync_all().map_err(Error::file("write", &file))?;
     fill(partial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_resumed_run_does_again_is_dropped() {
+        let at =
+            |epoch, batch| Position { epoch, batch, step: 20, seed: 0, loss_sum: 0.0, loss_count: 0, seconds: 0.0 };
+        // The same step before and after the evaluation that ends epoch 2 of ten batches.
+        let (before, after) = (at(2, 10), at(3, 0));
+        let eval = r#"{"event":"eval","epoch":2,"step":20}"#;
+        assert!(!is_before(eval, &before) && is_before(eval, &after));
+        for (line, kept) in [
+            (r#"{"event":"eval","epoch":1,"step":10}"#, true),
+            (r#"{"event":"loss","epoch":2,"batch":10,"step":20,"loss":2.3}"#, true),
+            (r#"{"event":"loss","epoch":3,"batch":1,"step":21,"loss":2.3}"#, false),
+            (r#"{"event":"done","steps":20}"#, false),
+            (r#"{"event":"lo"#, false),
+        ] {
+            assert!([&before, &after].iter().all(|position| is_before(line, position) == kept), "{line}");
+        }
+    }
 }

@@ -137,9 +137,21 @@ impl<'a, M: Machine> Trainer<'a, M> {
             }
             let restored = checkpoint::load(&job.run, &expected(machine.plan()))?;
             machine.set_state(&gather_state(machine.plan(), &restored.checkpoint))?;
+            let position = restored.checkpoint.position;
+            let begun = position.epoch.saturating_sub(u32::from(position.batch == 0));
+            if settings.epochs < begun {
+                return Err(Error::usage(format!(
+                    "--epochs must be at least {begun}, as many as the run has begun (got {})",
+                    settings.epochs
+                )));
+            }
             let mut folder = RunFolder::open(&job.run)?;
-            folder.rewind(restored.checkpoint.position.step)?;
-            (folder, restored.checkpoint.position, restored.warning)
+            // What was asked for now also holds for whoever continues after another interruption.
+            if config.settings != *settings {
+                folder.configure(&Config { settings: settings.clone(), ..config })?;
+            }
+            folder.rewind(&position)?;
+            (folder, position, restored.warning)
         } else {
             let plan = machine.plan();
             let state =
@@ -239,8 +251,8 @@ impl<'a, M: Machine> Trainer<'a, M> {
                 self.loss_line()?;
             }
             let interrupted = self.stop.is_requested();
-            // The end of an epoch is saved below, after its evaluation.
-            if self.position.batch < batches && (interrupted || self.saved_at.elapsed() >= CHECKPOINT_EVERY) {
+            // The end of an epoch is saved below, after its evaluation, unless someone waits for the end.
+            if interrupted || (self.position.batch < batches && self.saved_at.elapsed() >= CHECKPOINT_EVERY) {
                 self.save()?;
             }
             if interrupted {

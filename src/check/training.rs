@@ -1,0 +1,212 @@
+//! A GPU and the reference training side by side: every tensor of every step, and the first one that parts company.
+//!
+//! Each step starts from the same state, the GPU's, so that rounding errors do not add up over steps. Within a step they can decide: a
+//! value within rounding of 0 is on one side of ReLU here and on the other there, two values within rounding of each other swap as the
+//! maximum of a window, and from there on gradients differ by whole terms. Where the values agree and only such a decision differs, a
+//! flip, the reference takes the GPU's decision and goes on; flips are counted, and no tensor's bound is loosened for them.
+
+use std::collections::BTreeMap;
+
+use super::outcome::share;
+use crate::cases::gamma;
+use crate::error::Result;
+use crate::machine::{CpuMachine, GpuMachine, Machine, Segment};
+use crate::nn::{Plan, PlanStep, TensorId};
+use crate::ops::Argument;
+
+/// A value may be off by so many roundings of the largest value of its tensor, which the sums behind it are made of: a few for each op
+/// between the images and the last gradient.
+pub const ROUNDINGS: u64 = 256;
+
+/// How one step went.
+#[derive(Clone, Debug, Default)]
+pub struct StepReport {
+    pub step: u64,
+    pub gpu_loss: f32,
+    pub reference_loss: f32,
+    /// The tensor with the largest error as a share of its bound, and that share.
+    pub worst: Option<(String, f64)>,
+    /// Decisions that rounding has turned, by tensor.
+    pub flips: BTreeMap<String, usize>,
+    pub tensors: usize,
+    /// The first tensor in plan order that is beyond its bound.
+    pub parted: Option<Parted>,
+}
+
+/// Where GPU and reference part company.
+#[derive(Clone, Debug)]
+pub struct Parted {
+    /// The op that wrote the tensor.
+    pub label: String,
+    pub tensor: String,
+    pub index: usize,
+    pub actual: f64,
+    pub expected: f64,
+    pub bound: f64,
+}
+
+/// Trains both on one batch, from the GPU's state, and compares what every op has written.
+///
+/// # Errors
+/// A non-finite gradient; a lost or silent device.
+pub fn step(gpu: &mut GpuMachine<'_>, reference: &mut CpuMachine<'_>, segment: &Segment<'_>) -> Result<StepReport> {
+    reference.set_state(&gpu.state()?)?;
+    let on_gpu = gpu.train(segment, &mut |_| true)?;
+    let mut report = StepReport { step: segment.first_step, ..StepReport::default() };
+    let on_reference = reference.train_observed(segment, &mut |_| true, &mut |plan, step, id, values| {
+        report.compare(gpu, plan, step, id, values)
+    })?;
+    report.gpu_loss = on_gpu.first().copied().unwrap_or(f32::NAN);
+    report.reference_loss = on_reference.first().copied().unwrap_or(f32::NAN);
+    Ok(report)
+}
+
+impl StepReport {
+    fn compare(
+        &mut self,
+        gpu: &GpuMachine<'_>,
+        plan: &Plan,
+        step: &PlanStep,
+        id: TensorId,
+        values: Argument<'_>,
+    ) -> Result<()> {
+        // The two plans may keep their images in other places; every tensor that an op writes is in both.
+        let name = &plan.tensor(id).name;
+        let Some(on_gpu) = gpu.plan().find(name) else { return Ok(()) };
+        let bits = gpu.bits(on_gpu)?;
+        match values {
+            Argument::F64Mut(values) => {
+                let actual: Vec<f64> = bits.iter().map(|&bits| f32::from_bits(bits).into()).collect();
+                for (name, range) in views(plan, id) {
+                    self.compare_values(&step.label, &name, &actual[range.clone()], &values[range]);
+                }
+                if step.op.name() == "relu_forward" && self.parted.is_none() {
+                    self.adopt_masks(name, &actual, values);
+                }
+            }
+            Argument::U32Mut(values) if step.op.name() == "max_pool2d_forward" && self.parted.is_none() => {
+                self.adopt_winners(gpu, step, name, &bits, values)?;
+            }
+            Argument::U32Mut(values) => {
+                let [actual, expected] = [&bits, &*values].map(|bits| bits.iter().map(|&bits| f64::from(bits)));
+                let [actual, expected] = [actual.collect::<Vec<_>>(), expected.collect()];
+                self.compare_exact(&step.label, name, &actual, &expected);
+            }
+            Argument::F64(_) | Argument::U32(_) => {}
+        }
+        Ok(())
+    }
+
+    fn compare_values(&mut self, label: &str, name: &str, actual: &[f64], expected: &[f64]) {
+        let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+        self.weigh(label, name, actual, expected, gamma(ROUNDINGS) * largest);
+    }
+
+    fn compare_exact(&mut self, label: &str, name: &str, actual: &[f64], expected: &[f64]) {
+        self.weigh(label, name, actual, expected, 0.0);
+    }
+
+    fn weigh(&mut self, label: &str, name: &str, actual: &[f64], expected: &[f64], bound: f64) {
+        self.tensors += 1;
+        let shares = actual.iter().zip(expected).map(|(&actual, &expected)| share(actual, expected, bound));
+        let Some((index, worst)) = shares.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)) else { return };
+        if self.worst.as_ref().is_none_or(|(_, most)| worst > *most) {
+            self.worst = Some((name.into(), worst));
+        }
+        if worst > 1.0 && self.parted.is_none() {
+            let (actual, expected) = (actual[index], expected[index]);
+            self.parted = Some(Parted { label: label.into(), tensor: name.into(), index, actual, expected, bound });
+        }
+    }
+
+    /// The values agree: where one is positive and the other is not, both are 0 within rounding.
+    fn adopt_masks(&mut self, name: &str, actual: &[f64], values: &mut [f64]) {
+        for (value, &actual) in values.iter_mut().zip(actual) {
+            if (*value > 0.0) != (actual > 0.0) {
+                *value = actual;
+                *self.flips.entry(name.into()).or_default() += 1;
+            }
+        }
+    }
+
+    /// The maxima agree: where the GPU's winner holds the GPU's maximum, it is one within rounding.
+    fn adopt_winners(
+        &mut self,
+        gpu: &GpuMachine<'_>,
+        step: &PlanStep,
+        name: &str,
+        bits: &[u32],
+        values: &mut [u32],
+    ) -> Result<()> {
+        self.tensors += 1;
+        if bits == values {
+            return Ok(());
+        }
+        let plan = gpu.plan();
+        let find =
+            |place: usize| plan.steps.iter().find(|other| other.label == step.label).map(|step| step.operands[place]);
+        let (Some(input), Some(output)) = (find(0), find(1)) else { return Ok(()) };
+        let (input_shape, output_shape) = (&plan.tensor(input).shape, &plan.tensor(output).shape);
+        let size = |shape: &[u32]| shape[2..].iter().product::<u32>() as usize;
+        let (size_in, size_out) = (size(input_shape), size(output_shape));
+        let (input, output) = (gpu.bits(input)?, gpu.bits(output)?);
+        for (index, (value, &winner)) in values.iter_mut().zip(bits).enumerate() {
+            if *value == winner {
+                continue;
+            }
+            if input.get(index / size_out * size_in + winner as usize) == Some(&output[index]) {
+                *value = winner;
+                *self.flips.entry(name.into()).or_default() += 1;
+            } else if self.parted.is_none() {
+                let (actual, expected) = (f64::from(winner), f64::from(*value));
+                self.worst = Some((name.into(), f64::INFINITY));
+                self.parted = Some(Parted {
+                    label: step.label.clone(),
+                    tensor: name.into(),
+                    index,
+                    actual,
+                    expected,
+                    bound: 0.0,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A tensor, or the named parts of one that is flat over all parameters.
+fn views(plan: &Plan, id: TensorId) -> Vec<(String, std::ops::Range<usize>)> {
+    let whole = plan.tensor(id);
+    let parts = plan.tensors.iter().filter(|part| part.storage == whole.storage && part.length() < whole.length());
+    let parts: Vec<_> = parts.map(|part| (part.name.clone(), part.offset..part.offset + part.length())).collect();
+    if parts.is_empty() || whole.offset > 0 || whole.length() < plan.storages[whole.storage].length {
+        return vec![(whole.name.clone(), 0..whole.length())];
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_turned_by_rounding_is_adopted_and_counted() {
+        let mut report = StepReport::default();
+        let actual = [1.0, 0.0, 3e-9, 0.0];
+        let mut values = [1.0, 2e-9, 0.0, 0.0];
+        report.compare_values("relu1.forward", "relu1.output", &actual, &values);
+        assert!(report.parted.is_none());
+        report.adopt_masks("relu1.output", &actual, &mut values);
+        assert_eq!((values, report.flips["relu1.output"]), ([1.0, 0.0, 3e-9, 0.0], 2));
+    }
+
+    #[test]
+    fn the_first_tensor_beyond_its_bound_stays_named() {
+        let mut report = StepReport::default();
+        report.compare_values("a.forward", "a.output", &[1.0, 2.0001], &[1.0, 2.0]);
+        report.compare_values("b.forward", "b.output", &[f64::NAN], &[1.0]);
+        let parted = report.parted.unwrap();
+        assert_eq!((&*parted.tensor, parted.index), ("a.output", 1));
+        assert_eq!(report.worst, Some(("b.output".into(), f64::INFINITY)));
+    }
+}

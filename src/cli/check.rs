@@ -1,0 +1,161 @@
+//! `shadegrad check`.
+
+mod report;
+mod training;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use shadegrad::check::{Row, Selection, Suite};
+use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, Device, install_hint};
+use shadegrad::ops::custom::CustomKernel;
+use shadegrad::units::count;
+use shadegrad::{Error, Result, cases};
+
+use super::kernels::example;
+use super::print::{duration, say};
+use super::{shader, watch};
+
+/// Check every kernel against the f64 reference: forward and backward, with wgpu's bounds checks and without.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  shadegrad check\n  shadegrad check matmul conv2d_forward --variant tiled\n  \
+                        shadegrad check matmul --shader mine.wgsl --watch\n  shadegrad check --model lenet --steps 20")]
+pub struct CheckArgs {
+    /// Ops to check [default: all]
+    #[arg(value_name = "OP")]
+    ops: Vec<String>,
+    /// Only this variant of them
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    variant: Option<String>,
+    /// Check a kernel of your own, in place of the op's; see `shadegrad kernels OP`
+    #[arg(long, value_name = "FILE.wgsl", conflicts_with_all = ["model", "variant"])]
+    shader: Option<PathBuf>,
+    /// Check again whenever the shader is saved
+    #[arg(long, requires = "shader")]
+    watch: bool,
+    /// Train a network on the adapter and on the reference side by side instead, and compare every tensor of every step
+    #[arg(long, value_name = "NAME|FILE.toml", conflicts_with = "ops")]
+    model: Option<String>,
+    /// Steps to train [default: 20]
+    #[arg(long, value_name = "N", requires = "model")]
+    steps: Option<u32>,
+    /// Images a step [default: 4]
+    #[arg(long, value_name = "N", requires = "model")]
+    batch: Option<u32>,
+    /// Learning rate [default: 0.001]
+    #[arg(long, allow_negative_numbers = true, requires = "model")]
+    lr: Option<f64>,
+    /// Decides the initial weights and the drawn images [default: 0]
+    #[arg(long, requires = "model")]
+    seed: Option<u64>,
+    /// auto, or an adapter by its number or a part of its name, as `devices` lists them
+    #[arg(long, default_value = "auto")]
+    device: Choice,
+    /// Write the result as JSON; - for standard output, with nothing else on it
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+}
+
+impl CheckArgs {
+    /// Whether standard output is for people.
+    fn talks(&self) -> bool {
+        self.json.as_ref().is_none_or(|path| path != "-")
+    }
+}
+
+pub fn run(arguments: &CheckArgs) -> Result<()> {
+    if let Some(model) = &arguments.model {
+        return training::run(arguments, model);
+    }
+    if let (Some(shader), true) = (&arguments.shader, arguments.watch) {
+        return watch::run(std::slice::from_ref(shader));
+    }
+    if let Some(path) = &arguments.shader {
+        return own_shader(arguments, path);
+    }
+    let suite = Suite::new(&Selection { ops: arguments.ops.clone(), variant: arguments.variant.clone() })?;
+    let adapter = adapter(arguments)?;
+    let devices = [Device::open(&adapter, Checks::Checked)?, Device::open(&adapter, Checks::Unchecked)?];
+    let started = Instant::now();
+    let bar = progress_bar(suite.rows() as u64 * devices.len() as u64);
+    let mut rows = Vec::new();
+    let result = suite.run(&devices, &mut |row| {
+        bar.set_message(row.op);
+        bar.inc(1);
+        rows.push(row);
+    });
+    bar.finish_and_clear();
+    result?;
+
+    conclude(arguments, &adapter, &rows, started)
+}
+
+/// A user's kernel in place of the one op that was named.
+fn own_shader(arguments: &CheckArgs, path: &Path) -> Result<()> {
+    let [op] = arguments.ops.as_slice() else {
+        return Err(Error::usage(format!("--shader needs exactly one OP (got {})", arguments.ops.len()))
+            .with_hint("shadegrad check matmul --shader mine.wgsl"));
+    };
+    let kernel = CustomKernel::load(path, &*example(op)?.op)?;
+    let adapter = adapter(arguments)?;
+    let started = Instant::now();
+    let bar = progress_bar(cases::of(op).len() as u64);
+    let mut rows = Vec::new();
+    let result = shader::check(&adapter, &kernel, &mut |row| {
+        bar.set_message(row.op);
+        bar.inc(1);
+        rows.push(row);
+    });
+    bar.finish_and_clear();
+    result?;
+    conclude(arguments, &adapter, &rows, started)
+}
+
+fn conclude(arguments: &CheckArgs, adapter: &Adapter, rows: &[Row], started: Instant) -> Result<()> {
+    let failed = rows.iter().filter(|row| !row.passes()).count();
+    if let Some(path) = &arguments.json {
+        report::write_json(path, &report::as_json(adapter, rows))?;
+    }
+    if arguments.talks() {
+        report::table(rows);
+        report::failures(rows);
+        let time = duration(started.elapsed().as_secs_f64());
+        say(format!("{} passed, {} failed in {time}", count((rows.len() - failed) as u64), count(failed as u64)));
+    }
+    if failed > 0 {
+        return Err(Error::check(format!("{failed} of {} checks failed on {}", rows.len(), adapter.info.name)));
+    }
+    Ok(())
+}
+
+/// The adapter asked for, its name and driver printed.
+fn adapter(arguments: &CheckArgs) -> Result<Adapter> {
+    match Adapters::list().choose(&arguments.device)? {
+        Some(adapter) => {
+            let info = &adapter.info;
+            if arguments.talks() {
+                say(format!("adapter: {} · {} · {}", info.name, info.driver, info.backend));
+            }
+            Ok(adapter)
+        }
+        None if arguments.device == Choice::Cpu => {
+            Err(Error::usage("--device cpu is the reference itself, there is nothing to check it against"))
+        }
+        None => Err(Error::gpu("no adapter on this machine").with_hint(install_hint())),
+    }
+}
+
+/// On standard error, when that is a terminal.
+fn progress_bar(length: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template("checking [{bar:30}] {pos}/{len}, {eta} left, {msg}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}

@@ -1,0 +1,123 @@
+//! Commands that cannot be meant: exit code 2 (4 where it is about a file), one line that names the flag, nothing left behind.
+
+use std::fs;
+use std::path::Path;
+
+use crate::Workplace;
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let place = Workplace::new();
+    let top = place.run("--help").success().stdout;
+    assert!(top.contains("Example:\n  shadegrad train"), "{top}");
+    let (_, commands) = top.split_once("\nCommands:\n").unwrap();
+    let commands: Vec<_> = commands.lines().map_while(|line| line.split_whitespace().next()).collect();
+    for command in ["train", "eval", "plan", "devices", "kernels", "download"] {
+        assert!(commands.contains(&command), "{command} is not in\n{top}");
+    }
+    for command in commands.into_iter().filter(|&command| command != "help") {
+        let help = place.run(&format!("{command} --help")).success().stdout;
+        let (_, example) = help.split_once("Example").unwrap_or_else(|| panic!("no example in\n{help}"));
+        assert!(example.contains(&format!("\n  shadegrad {command}")), "{help}");
+    }
+    assert_eq!(place.run("--version").success().stdout, format!("shadegrad {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn values_out_of_range_are_named() {
+    let place = Workplace::new();
+    for (arguments, message) in [
+        ("train --epochs 0", "--epochs must be at least 1 (got 0)"),
+        ("train --batch 0", "--batch must be at least 1 (got 0)"),
+        ("train --limit 0", "--limit must be at least 1 (got 0)"),
+        ("train --log-every 0", "--log-every must be at least 1 (got 0)"),
+        ("train --lr nan", "--lr must be finite and above 0 (got NaN)"),
+        ("train --lr -1", "--lr must be finite and above 0 (got -1)"),
+        ("train --lr inf", "--lr must be finite and above 0 (got inf)"),
+        ("train --momentum 1.5", "--momentum must be at least 0 and below 1 (got 1.5)"),
+        ("train --weight-decay -0.1", "--weight-decay must be finite and at least 0 (got -0.1)"),
+        ("train --nesterov --momentum 0", "--nesterov needs --momentum above 0 (got 0)"),
+        ("train --model nonsense", "no model nonsense (expected lenet, wide or a .toml file)"),
+        ("plan --batch 0", "--batch must be at least 1 (got 0)"),
+    ] {
+        place.run(arguments).refuses(2, &format!("error: {message}"));
+    }
+    for (arguments, part) in [
+        ("train --nonsense", "unexpected argument '--nonsense'"),
+        ("train --batch x", "invalid value 'x' for '--batch <BATCH>'"),
+        ("train --seed -1", "'-1'"),
+        ("train --out a --resume b", "cannot be used with"),
+        ("plan --image 3x32", "expected three sizes, such as 3x32x32"),
+        ("nonsense", "unrecognized subcommand 'nonsense'"),
+        ("eval", "<RUN|FILE.safetensors>"),
+    ] {
+        let refusal = place.run(arguments).refusal(2);
+        assert!(refusal.starts_with("error: ") && refusal.contains(part), "shadegrad {arguments}\n{refusal}");
+    }
+    assert!(fs::read_dir(place.0.path()).unwrap().next().is_none(), "a refused command left something behind");
+}
+
+#[test]
+fn runs_are_not_overwritten_and_not_changed() {
+    let place = Workplace::new();
+    place.write("notes.txt", "notes");
+    fs::create_dir(place.path("empty")).unwrap();
+    // Said before any data set is looked for.
+    place
+        .run("train --out empty")
+        .refuses(2, "error: empty exists\nhint: continue it with --resume empty, or give another --out");
+    for (arguments, file) in [
+        ("train --resume nowhere", Path::new("nowhere").join("config.toml")),
+        ("train --resume empty", Path::new("empty").join("config.toml")),
+        ("eval nowhere", "nowhere".into()),
+        ("eval empty", Path::new("empty").join("model.safetensors")),
+    ] {
+        let refusal = place.run(arguments).refusal(4);
+        assert!(refusal.starts_with(&format!("error: could not read {}: ", file.display())), "{refusal}");
+        assert_eq!(refusal.lines().count(), 1, "{refusal}");
+    }
+
+    place.run("train --data shapes --limit 8 --epochs 1 --device cpu --out run").success();
+    for flag in ["--batch 8", "--model wide", "--lr 0.1", "--momentum 0", "--seed 1", "--limit 4", "--log-every 1"] {
+        let name = flag.split(' ').next().unwrap();
+        place
+            .run(&format!("train --resume run {flag}"))
+            .refuses(2, &format!("error: {name} cannot change when a run is resumed"));
+    }
+    place.run("train --resume run --epochs 3 --device cpu").success();
+    place
+        .run("train --resume run --epochs 2 --device cpu")
+        .refuses(2, "error: --epochs must be at least 3, as many as the run has begun (got 2)");
+    place.run("train --data shapes --limit 4 --epochs 1 --device cpu --out notes.txt").refusal(2);
+}
+
+#[test]
+fn networks_that_cannot_be_are_explained() {
+    let place = Workplace::new();
+    let conv = |size| format!("  {{ type = \"conv2d\", out_channels = 6, kernel_size = {size} }},\n");
+    let linear = |size| format!("  {{ type = \"linear\", out_features = {size} }},\n");
+    let flatten = "  { type = \"flatten\" },\n";
+    place.write("unknown.toml", &format!("layers = [\n{}  {{ type = \"nonsense\" }},\n]\n", conv(5)));
+    place.write("syntax.toml", &format!("layers = [\n{}  {{ type = conv2d }},\n]\n", conv(5)));
+    place.write("large.toml", &format!("layers = [\n{}{flatten}{}]\n", conv(50), linear(10)));
+    place.write("seven.toml", &format!("layers = [\n{flatten}{}]\n", linear(7)));
+    place.write("images.toml", &format!("layers = [\n{}]\n", conv(5)));
+
+    let kinds = "conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, flatten, linear";
+    for command in ["plan", "train"] {
+        let run = |model: &str| place.run(&format!("{command} --model {model}"));
+        run("unknown.toml").refuses(2, &format!("error: unknown.toml: line 3: no layer nonsense (expected {kinds})"));
+        let refusal = run("syntax.toml").refusal(2);
+        assert!(refusal.starts_with("error: syntax.toml: line 3: "), "{refusal}");
+        let refusal = run("absent.toml").refusal(4);
+        assert!(refusal.starts_with("error: could not read absent.toml: "), "{refusal}");
+    }
+    let problem = "conv1: the padded input is smaller than the kernel along height (got 32, expected at least 50)";
+    place.run("plan --model large.toml").refuses(2, &format!("error: {problem}"));
+    let train = |model: &str| place.run(&format!("train --data shapes --limit 4 --model {model}"));
+    train("large.toml").refuses(2, &format!("error: {problem}"));
+    let problem = "the network does not end in one logit a class";
+    train("seven.toml").refuses(2, &format!("error: fc1: {problem} (got (7), expected (10))"));
+    train("images.toml").refuses(2, &format!("error: conv1: {problem} (got (6, 28, 28), expected (10))"));
+    assert!(!place.path("runs").exists(), "a refused run left a folder behind");
+}
