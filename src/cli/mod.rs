@@ -1,5 +1,7 @@
 //! One file a subcommand; the only place that prints.
 
+mod bench;
+mod bench_step;
 mod check;
 mod data;
 mod device;
@@ -37,6 +39,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
+    Bench(bench::BenchArgs),
     Devices(devices::DevicesArgs),
     Kernels(kernels::KernelsArgs),
     Download(download::DownloadArgs),
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Download(arguments) => download::run(&arguments),

@@ -36,7 +36,8 @@ impl Device {
     pub fn open(adapter: &Adapter, checks: Checks) -> Result<Self> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadegrad"),
-            required_features: wgpu::Features::empty(),
+            // Only asked for where it is there; costs nothing until a pass is timed.
+            required_features: adapter.inner.features() & wgpu::Features::TIMESTAMP_QUERY,
             required_limits: adapter.inner.limits(),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,

@@ -6,6 +6,7 @@ mod device;
 mod kernel;
 mod program;
 mod shader;
+mod timing;
 
 pub use adapter::{Adapter, AdapterInfo, AdapterLimits, Adapters, Choice, DeviceKind, install_hint};
 pub use buffer::{Buffer, BufferSlice};
@@ -14,6 +15,7 @@ pub use kernel::Checks;
 pub(crate) use program::params;
 pub use program::{Dispatch, Params, ParamsField, Program, StepRow, StepTable};
 pub use shader::{Access, Binding, COMMON, Constant, EntryPoint, Field, Reflection, Shader, Translations};
+pub use timing::{Span, Stamps};
 
 /// Commands being recorded for one submit.
 pub type Encoder = wgpu::CommandEncoder;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::kernel::Kernel;
 use super::shader::Access;
-use super::{Binding, BufferSlice, Device, Encoder, MAX_WORKGROUPS, OFFSET_ALIGNMENT, Shader};
+use super::{Binding, BufferSlice, Device, Encoder, MAX_WORKGROUPS, OFFSET_ALIGNMENT, Shader, Stamps};
 use crate::error::{Error, Result};
 
 /// One kernel launch, as data.
@@ -127,6 +127,17 @@ struct Launch {
     grid: [u32; 2],
 }
 
+impl Launch {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>, table: &StepTable, row: usize) {
+        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        if self.kernel.uses_step {
+            pass.set_bind_group(1, &table.group, &[row as u32 * OFFSET_ALIGNMENT as u32]);
+        }
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
+}
+
 /// Dispatches ready to be replayed.
 pub struct Program {
     launches: Vec<Launch>,
@@ -173,13 +184,24 @@ impl Program {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for row in 0..steps {
             for launch in &self.launches {
-                pass.set_pipeline(&launch.kernel.pipeline);
-                pass.set_bind_group(0, &launch.group, &[]);
-                if launch.kernel.uses_step {
-                    pass.set_bind_group(1, &table.group, &[row as u32 * OFFSET_ALIGNMENT as u32]);
-                }
-                pass.dispatch_workgroups(launch.grid[0], launch.grid[1], 1);
+                launch.record(&mut pass, table, row);
             }
+        }
+    }
+
+    /// Records the dispatches at `places`, in that order, in a pass of their own at row 0 of the table; `stamp` is where its beginning
+    /// and its end are noted.
+    pub fn record_places(
+        &self,
+        encoder: &mut Encoder,
+        table: &StepTable,
+        places: impl IntoIterator<Item = usize>,
+        stamp: Option<(&Stamps, usize)>,
+    ) {
+        let timestamp_writes = stamp.map(|(stamps, pass)| stamps.writes(pass));
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+        for place in places {
+            self.launches[place].record(&mut pass, table, 0);
         }
     }
 }

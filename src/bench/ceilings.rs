@@ -1,0 +1,183 @@
+//! What the adapter can do at best: the roof that every kernel is held against.
+
+use super::clock::{Clock, Work};
+use super::statistics::Summary;
+use crate::error::{Error, Result};
+use crate::gpu::{Buffer, Device, DeviceKind, Dispatch, Program, Shader, params};
+
+static FMA: Shader = Shader::new("bench/fma", include_str!("shaders/fma.wgsl"));
+static COPY: Shader = Shader::new("bench/copy", include_str!("shaders/copy.wgsl"));
+static EMPTY: Shader = Shader::new("bench/empty", include_str!("shaders/empty.wgsl"));
+
+params! {
+    FmaParams {
+        rounds: u32,
+        factor: f32,
+        term: f32,
+    }
+}
+
+params! {
+    CopyParams {
+        length: u32,
+    }
+}
+
+params! {
+    EmptyParams {
+        value: u32,
+    }
+}
+
+/// Below 1, so that no chain overflows or reaches subnormal numbers, which some processors compute slowly.
+const FACTOR: f32 = 0.999;
+const TERM: f32 = 0.001;
+const ROUNDS: u32 = 256;
+
+/// Elements of the copy: with its output 128 MiB, more than caches hold.
+const COPY_LENGTH: usize = 16 << 20;
+
+const SAMPLES: usize = 15;
+
+/// The best rates seen on a device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ceilings {
+    /// Multiply-adds, each counted as two operations: 10⁹ a second.
+    pub fma_gflops: f64,
+    /// Bytes read and bytes written: 10⁹ a second.
+    pub copy_gbps: f64,
+    /// Microseconds of a dispatch that does nothing.
+    pub dispatch_us: f64,
+}
+
+/// Which resource a kernel runs out of first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    Memory,
+    Compute,
+}
+
+impl Bound {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Compute => "compute",
+        }
+    }
+}
+
+impl Ceilings {
+    /// # Errors
+    /// What the driver refuses; a micro-kernel that does not compute what it should, whose rate would mean nothing.
+    pub fn measure(clock: &Clock<'_>) -> Result<Self> {
+        let (fma, output) = fma(clock.device)?;
+        let fma_seconds = typical(clock, &fma)?;
+        verify_fma(clock.device, &output)?;
+        let flops = 2.0 * fma_per_execution(output.size());
+        drop((fma, output));
+
+        let length = COPY_LENGTH.min((clock.device.max_binding_bytes() / 4) as usize);
+        let mut copy_seconds = f64::INFINITY;
+        for entry_point in ["copy_vec4", "copy_scalar"] {
+            copy_seconds = copy_seconds.min(copy(clock, entry_point, length)?);
+        }
+        let empty_seconds = typical(clock, &empty(clock.device)?)?;
+        Ok(Self {
+            fma_gflops: flops / fma_seconds * 1e-9,
+            copy_gbps: 8.0 * length as f64 / copy_seconds * 1e-9,
+            dispatch_us: 1e6 * empty_seconds,
+        })
+    }
+
+    /// The least seconds that these operations and bytes take.
+    pub fn least_seconds(&self, flops: u64, bytes: u64) -> f64 {
+        let (compute, memory) = self.shares(flops, bytes);
+        compute.max(memory)
+    }
+
+    /// The side of the ridge that a kernel with these operations and bytes is on.
+    pub fn bound(&self, flops: u64, bytes: u64) -> Bound {
+        let (compute, memory) = self.shares(flops, bytes);
+        if compute > memory { Bound::Compute } else { Bound::Memory }
+    }
+
+    /// Operations a byte at which both take the same time.
+    pub fn ridge(&self) -> f64 {
+        self.fma_gflops / self.copy_gbps
+    }
+
+    fn shares(&self, flops: u64, bytes: u64) -> (f64, f64) {
+        (flops as f64 / self.fma_gflops * 1e-9, bytes as f64 / self.copy_gbps * 1e-9)
+    }
+}
+
+/// Work whose time is known to be proportional to how often it is done.
+pub(super) fn probe_work(device: &Device) -> Result<Work> {
+    Ok(fma(device)?.0)
+}
+
+fn typical(clock: &Clock<'_>, work: &Work) -> Result<f64> {
+    let executions = clock.warm_up(work)?;
+    let samples: Vec<f64> = (0..SAMPLES).map(|_| clock.sample(work, executions)).collect::<Result<_>>()?;
+    // A ceiling is what the device can do, not what it did while busy; the very best sample may be a clock's error.
+    Ok(Summary::new(&samples).p5)
+}
+
+fn fma(device: &Device) -> Result<(Work, Buffer)> {
+    // A GPU needs many threads to be full, a processor does not.
+    let length: usize = if device.info().kind == DeviceKind::Software { 1 << 13 } else { 1 << 20 };
+    let output = Buffer::new(device, "multiply-adds", length)?;
+    let params = FmaParams { rounds: ROUNDS, factor: FACTOR, term: TERM };
+    let dispatch = Dispatch::new(&FMA, "fma_rate", &params, &[("output", 0)], length as u64);
+    let program = Program::new(device, &[(dispatch, vec![output.whole()])])?;
+    Ok((Work::whole(program), output))
+}
+
+/// Multiply-adds of an execution whose output has so many bytes.
+fn fma_per_execution(bytes: u64) -> f64 {
+    (bytes / 4) as f64 * f64::from(ROUNDS) * f64::from(FMA.constant("FMA_PER_ROUND"))
+}
+
+/// A driver that stops long loops would seem infinitely fast.
+fn verify_fma(device: &Device, output: &Buffer) -> Result<()> {
+    let actual: Vec<f32> = device.read(output, 0, 64)?;
+    let (factor, term) = (f64::from(FACTOR), f64::from(TERM));
+    let power = factor.powi(4 * ROUNDS as i32);
+    for (local, actual) in actual.into_iter().enumerate() {
+        // 32 lanes that begin at local, local + 1 … local + 31.
+        let begin = 32.0 * local as f64 + 496.0;
+        let expected = power * begin + 32.0 * term * (1.0 - power) / (1.0 - factor);
+        if (f64::from(actual) - expected).abs() > 1e-3 * expected {
+            return Err(Error::gpu(format!(
+                "the driver does not compute the multiply-adds it was asked for (got {actual}, expected {expected})"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn copy(clock: &Clock<'_>, entry_point: &'static str, length: usize) -> Result<f64> {
+    let device = clock.device;
+    let (input, output) = (Buffer::new(device, "copied", length)?, Buffer::new(device, "copy", length)?);
+    let values: Vec<u32> = (0..length as u32).collect();
+    device.write(&input, 0, &values);
+    let (names, invocations) = match entry_point {
+        "copy_vec4" => ([("input_vec4", 0), ("output_vec4", 1)], length / 4),
+        _ => ([("input", 0), ("output", 1)], length),
+    };
+    let params = CopyParams { length: length as u32 };
+    let dispatch = Dispatch::new(&COPY, entry_point, &params, &names, invocations as u64);
+    let program = Program::new(device, &[(dispatch, vec![input.whole(), output.whole()])])?;
+    let seconds = typical(clock, &Work::whole(program))?;
+    let copied: Vec<u32> = device.read(&output, 0, length)?;
+    if copied != values {
+        return Err(Error::gpu(format!("{entry_point} does not copy")));
+    }
+    Ok(seconds)
+}
+
+fn empty(device: &Device) -> Result<Work> {
+    let output = Buffer::new(device, "nothing", 1)?;
+    let dispatch = Dispatch::new(&EMPTY, "empty", &EmptyParams { value: 1 }, &[("output", 0)], 1);
+    Ok(Work::whole(Program::new(device, &[(dispatch, vec![output.whole()])])?))
+}

@@ -1,0 +1,26 @@
+//! How fast is a kernel, and how fast could it be? The device's own ceilings first, then each kernel against them: verified, warmed up,
+//! its inputs rotated past the cache, interleaved with its rivals, timed by the GPU's clock where that can be believed, verified again.
+//!
+//! Manners: hyperfine. Roofline: Williams, Waterman, Patterson 2009, "Roofline: an insightful visual performance model".
+
+mod baseline;
+mod ceilings;
+mod clock;
+mod measure;
+mod plot;
+mod report;
+mod sizes;
+mod statistics;
+mod step;
+mod subject;
+
+pub use baseline::{Baseline, Change, Verdict};
+pub use ceilings::{Bound, Ceilings};
+pub use clock::{Clock, MAX_EXECUTIONS, Timing, Work, implausible};
+pub use measure::{Contender, Measured, Outcome, measure, prepare, variants};
+pub use plot::roofline;
+pub use report::{Report, Row};
+pub use sizes::{defaults, names, subject};
+pub use statistics::Summary;
+pub use step::{Part, StepReport, chrome_trace, step};
+pub use subject::{Allowance, Subject};

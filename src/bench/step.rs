@@ -1,0 +1,201 @@
+//! A whole training step: how long it takes, and which of its ops take the time.
+
+use serde_json::{Value, json};
+
+use super::clock::{Clock, Timing, Work};
+use super::statistics::Summary;
+use crate::error::Result;
+use crate::geometry::product;
+use crate::gpu::{Buffer, BufferSlice, Program, Span, StepRow};
+use crate::nn::{Images, Network, Optimiser, Plan, PlanRequest, initialise};
+use crate::ops::gather::record_words;
+use crate::ops::nonfinite::FINITE;
+use crate::ops::{self, Lowering};
+use crate::random::{Purpose, Random};
+
+const RUNS: usize = 21;
+
+/// Times an op of a step is looked at, each in a step of its own so that it finds the caches as they are in training.
+const STEPS_TRACED: usize = 15;
+
+/// What a step takes.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    pub batch: u32,
+    /// Seconds of a step among others in one submit, all its ops in one pass.
+    pub time: Summary,
+    pub timing: Timing,
+    pub flops: u64,
+    /// In order.
+    pub parts: Vec<Part>,
+}
+
+/// An op of the step.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// `conv1.forward`, `conv1.grad_weight` …
+    pub label: String,
+    pub op: &'static str,
+    pub variant: &'static str,
+    pub shape: String,
+    pub flops: u64,
+    pub bytes: u64,
+    pub dispatches: usize,
+    /// Seconds by itself. Where timestamps are not to be believed, from the slope of the op repeated, which finds its operands cached.
+    pub time: Summary,
+    /// From the beginning of one step, in nanoseconds.
+    pub span: Span,
+}
+
+impl StepReport {
+    pub fn steps_per_second(&self) -> f64 {
+        1.0 / self.time.median
+    }
+
+    pub fn images_per_second(&self) -> f64 {
+        f64::from(self.batch) / self.time.median
+    }
+
+    pub fn gflops(&self) -> f64 {
+        self.flops as f64 / self.time.median * 1e-9
+    }
+
+    /// Seconds of all parts one by one; more than the step takes where the device overlaps them or a pass has a price.
+    pub fn parts_seconds(&self) -> f64 {
+        self.parts.iter().map(|part| part.time.median).sum()
+    }
+
+    pub fn to_json(&self) -> Value {
+        let parts = self.parts.iter().map(|part| {
+            json!({
+                "label": part.label, "op": part.op, "variant": part.variant, "shape": part.shape,
+                "dispatches": part.dispatches, "flops": part.flops, "bytes": part.bytes,
+                "median_us": 1e6 * part.time.median, "p5_us": 1e6 * part.time.p5, "p95_us": 1e6 * part.time.p95,
+            })
+        });
+        json!({
+            "batch": self.batch,
+            "median_us": 1e6 * self.time.median,
+            "p5_us": 1e6 * self.time.p5,
+            "p95_us": 1e6 * self.time.p95,
+            "runs": self.time.runs,
+            "steps_per_second": self.steps_per_second(),
+            "images_per_second": self.images_per_second(),
+            "gflops": self.gflops(),
+            "timing": self.timing.name(),
+            "parts": parts.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Times training steps of a network on random images of the given shape (channels, height, width).
+///
+/// # Errors
+/// A network that does not fit the images or the device; what the driver refuses.
+pub fn step(
+    clock: &mut Clock<'_>,
+    network: &Network,
+    image: [u32; 3],
+    classes: u32,
+    batch: u32,
+    optimiser: &Optimiser,
+) -> Result<StepReport> {
+    let images = Images::streamed(image, classes, batch);
+    let max_bytes = clock.device.max_binding_bytes();
+    let plan = PlanRequest { network, images, batch, max_bytes }.training(optimiser, 1)?;
+    plan.fits(max_bytes)?;
+    clock.set_step(&StepRow { step: 1, order_offset: 0, count: batch, slot: 0, learning_rate: 0.001 });
+    let lowered: Vec<Lowering> =
+        plan.steps.iter().map(|step| step.op.lower(ops::choose(&*step.op))).collect::<Result<_>>()?;
+    let work = Work::whole(program(clock, &plan, &lowered, image)?);
+
+    let executions = clock.warm_up(&work)?;
+    let samples: Vec<f64> = (0..RUNS).map(|_| clock.sample(&work, executions)).collect::<Result<_>>()?;
+    let counts: Vec<usize> = lowered.iter().map(|lowering| lowering.dispatches.len()).collect();
+    let traces = clock.trace(&work, &counts, STEPS_TRACED)?;
+    let parts = plan.steps.iter().zip(&counts).enumerate().map(|(place, (step, &dispatches))| {
+        let samples: Vec<f64> = traces.iter().map(|spans| spans[place].seconds()).collect();
+        Part {
+            label: step.label.clone(),
+            op: step.op.name(),
+            variant: ops::choose(&*step.op),
+            shape: step.op.shape(),
+            flops: step.op.flops(),
+            bytes: step.op.bytes(),
+            dispatches,
+            time: Summary::new(&samples),
+            span: traces[traces.len() / 2][place],
+        }
+    });
+    Ok(StepReport {
+        batch,
+        time: Summary::new(&samples),
+        timing: clock.timing(),
+        flops: plan.flops(),
+        parts: parts.collect(),
+    })
+}
+
+/// The plan over buffers of its own, filled: random images, initial parameters.
+fn program(clock: &Clock<'_>, plan: &Plan, lowered: &[Lowering], image: [u32; 3]) -> Result<Program> {
+    let device = clock.device;
+    let mut buffers = Vec::with_capacity(plan.storages.len());
+    for storage in &plan.storages {
+        let buffer = Buffer::new(device, &storage.name, storage.length)?;
+        match &*storage.name {
+            "parameters" => device.write(&buffer, 0, &initialise(plan, 0)),
+            "status" => device.write(&buffer, 0, &[FINITE; 2]),
+            "records_0" => {
+                let mut random = Random::new(0, Purpose::Test, 0);
+                let words = record_words(product(&image) as u32) as usize;
+                let mut records: Vec<u32> = (0..storage.length).map(|_| random.bits()).collect();
+                for label in records.iter_mut().step_by(words) {
+                    *label %= plan.classes;
+                }
+                device.write(&buffer, 0, &records);
+            }
+            _ => {}
+        }
+        buffers.push(buffer);
+    }
+    let places = lowered.iter().map(|lowering| lowering.scratch.len()).max().unwrap_or(0);
+    let mut scratch = Vec::with_capacity(places);
+    for place in 0..places {
+        let length = lowered.iter().filter_map(|lowering| lowering.scratch.get(place)).max().copied().unwrap_or(0);
+        scratch.push(Buffer::new(device, "scratch", length)?);
+    }
+    let mut dispatches = Vec::new();
+    for (step, lowering) in plan.steps.iter().zip(lowered) {
+        let mut operands: Vec<BufferSlice> = step
+            .operands
+            .iter()
+            .map(|&id| {
+                let tensor = plan.tensor(id);
+                buffers[tensor.storage].slice(tensor.offset, tensor.length())
+            })
+            .collect();
+        operands.extend(lowering.scratch.iter().zip(&scratch).map(|(&length, buffer)| buffer.slice(0, length)));
+        dispatches.extend(lowering.dispatches.iter().map(|dispatch| (dispatch.clone(), operands.clone())));
+    }
+    Program::new(device, &dispatches)
+}
+
+/// One step of each report in the format of chrome://tracing and ui.perfetto.dev, a process a batch size.
+pub fn chrome_trace(network: &str, adapter: &str, reports: &[StepReport]) -> Value {
+    let mut events = Vec::new();
+    for report in reports {
+        let process = report.batch;
+        events.push(json!({
+            "name": "process_name", "ph": "M", "pid": process,
+            "args": { "name": format!("{network}, batch {process}, {adapter}") },
+        }));
+        for part in &report.parts {
+            events.push(json!({
+                "name": part.label, "cat": part.op, "ph": "X", "pid": process, "tid": 0,
+                "ts": part.span.begin * 1e-3, "dur": (part.span.end - part.span.begin) * 1e-3,
+                "args": { "op": part.op, "variant": part.variant, "shape": part.shape, "flops": part.flops, "bytes": part.bytes },
+            }));
+        }
+    }
+    json!({ "traceEvents": events, "displayTimeUnit": "ns" })
+}

@@ -1,0 +1,398 @@
+//! `shadegrad bench`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use shadegrad::bench::{self, Baseline, Ceilings, Change, Clock, Contender, Report, Row, Subject, Summary, Verdict};
+use shadegrad::gpu::{Adapters, Checks, Choice, Device, DeviceKind, install_hint};
+use shadegrad::ops::custom::CustomKernel;
+use shadegrad::{Error, Result};
+
+use super::bench_step::StepArgs;
+use super::device::DeviceArgs;
+use super::print::{say, warn};
+use super::table::{Align, lines};
+use super::watch;
+use super::watchdog::{SHADER_PATIENCE, Watchdog};
+
+/// Time kernels against the ceilings of the adapter. Each is verified against the f64 reference before and after; one that fails gets no
+/// time.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  shadegrad bench\n  shadegrad bench matmul --shape m=512,k=512,n=512\n  \
+    shadegrad bench matmul --shader mine.wgsl\n  shadegrad bench --json before.json\n  shadegrad bench --baseline before.json --tolerance 5\n  \
+    shadegrad bench step --model lenet --batch 4,32,128 --trace step.json")]
+pub struct BenchArgs {
+    /// Ops to time, or `step` for whole training steps [default: all ops]
+    #[arg(value_name = "OP|step")]
+    ops: Vec<String>,
+    /// Sizes of the one OP, for example m=512,k=512,n=512; may be repeated
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    shape: Vec<String>,
+    /// A kernel of your own for the one OP, side by side with ours; may be repeated
+    #[arg(long = "shader", value_name = "FILE.wgsl")]
+    shaders: Vec<PathBuf>,
+    /// Time them again whenever one is saved
+    #[arg(long, requires = "shaders")]
+    watch: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Write the result as JSON; - for standard output, with nothing else on it
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+    /// Draw the roofline with the kernels on it
+    #[arg(long, value_name = "FILE.png")]
+    plot: Option<PathBuf>,
+    /// Compare with an earlier --json; exit 1 on a regression
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    #[command(flatten)]
+    step: StepArgs,
+    /// How much slower than the baseline a kernel may become, in percent
+    #[arg(long, value_name = "PCT", default_value_t = 5.0)]
+    tolerance: f64,
+}
+
+/// A spread from p5 to p95 of more than this share of the median says that something else was running.
+const BUSY_SPREAD: f64 = 0.2;
+
+pub fn run(arguments: &BenchArgs) -> Result<()> {
+    let quiet = arguments.json.as_deref() == Some(Path::new("-"));
+    if arguments.ops.iter().any(|op| op == "step") {
+        return bench_step(arguments, quiet);
+    }
+    arguments.step.refuse_without_step()?;
+    if arguments.watch {
+        return watch::run(&arguments.shaders);
+    }
+    // Whatever can be wrong with what was typed is found before anything is measured.
+    if !(arguments.tolerance.is_finite() && arguments.tolerance >= 0.0) {
+        return Err(Error::usage(format!("--tolerance must be at least 0 (got {})", arguments.tolerance)));
+    }
+    let baseline = arguments.baseline.as_deref().map(Baseline::load).transpose()?;
+    let wanted = wanted(arguments)?;
+    let kernels = kernels(arguments, &wanted)?;
+    let device = open(&arguments.device, quiet)?;
+    let mut clock = Clock::new(&device)?;
+    let ceilings = Ceilings::measure(&clock)?;
+    let mut report = Report { adapter: device.info().clone(), checks: device.checks(), ceilings, rows: Vec::new() };
+    if !quiet {
+        heading(&clock, &ceilings);
+    }
+    let patience = SHADER_PATIENCE + 2 * SHADER_PATIENCE * kernels.len() as u32;
+    let watchdog = (!kernels.is_empty()).then(|| Watchdog::start(patience, "the first kernel"));
+    let progress = Progress::new(wanted.len());
+    for (op, sizes) in &wanted {
+        let subject = bench::subject(op, sizes)?;
+        progress.next(&subject);
+        let mut contenders = bench::variants(&subject)?;
+        for kernel in &kernels {
+            contenders.push(Contender { label: kernel.name(), lowering: kernel.lower(&*subject.op)?, is_ours: false });
+        }
+        if let Some(watchdog) = &watchdog {
+            watchdog.step(format!("{} at {sizes}", arguments.shaders[0].display()));
+        }
+        let outcomes = bench::measure(&mut clock, &subject, &contenders)?;
+        report
+            .rows
+            .extend(contenders.iter().zip(outcomes).map(|(contender, outcome)| Row::new(&subject, contender, outcome)));
+    }
+    progress.finish();
+    if let Some(watchdog) = watchdog {
+        watchdog.rest();
+    }
+    if !quiet {
+        table(&report).iter().for_each(say);
+        failures(&report);
+        if !kernels.is_empty() {
+            side_by_side(&report);
+        }
+        busy(&report);
+    }
+    if let Some(path) = &arguments.json {
+        write_json(&report.to_json(), path)?;
+    }
+    if let Some(path) = &arguments.plot {
+        bench::roofline(&report, path)?;
+    }
+    let regressions = match &baseline {
+        Some(baseline) => compare(baseline, &report, arguments.tolerance, quiet),
+        None => 0,
+    };
+    let failed = report.rows.iter().filter(|row| row.outcome.is_err()).count();
+    match (failed, regressions) {
+        (0, 0) => Ok(()),
+        (0, count) => Err(Error::check(format!(
+            "{count} of {} kernels became slower by more than {} %",
+            report.rows.len(),
+            arguments.tolerance
+        ))),
+        (count, _) => {
+            Err(Error::check(format!("{count} of {} kernels do not compute what they should", report.rows.len())))
+        }
+    }
+}
+
+fn bench_step(arguments: &BenchArgs, quiet: bool) -> Result<()> {
+    let of_kernels = [
+        ("--shape", !arguments.shape.is_empty()),
+        ("--shader", !arguments.shaders.is_empty()),
+        ("--baseline", arguments.baseline.is_some()),
+        ("--plot", arguments.plot.is_some()),
+        ("another op", arguments.ops.len() > 1),
+    ];
+    if let Some((what, _)) = of_kernels.iter().find(|(_, given)| *given) {
+        return Err(Error::usage(format!("bench step does not go with {what}")));
+    }
+    arguments.step.check()?;
+    let device = open(&arguments.device, quiet)?;
+    let mut clock = Clock::new(&device)?;
+    if !quiet {
+        timing(&clock);
+    }
+    let value = arguments.step.run(&mut clock, quiet)?;
+    arguments.json.as_deref().map_or(Ok(()), |path| write_json(&value, path))
+}
+
+/// Ops and sizes, all of them valid.
+fn wanted(arguments: &BenchArgs) -> Result<Vec<(String, String)>> {
+    if !arguments.shape.is_empty() {
+        let [op] = &arguments.ops[..] else {
+            return Err(Error::usage(format!("--shape needs exactly one OP (got {})", arguments.ops.len()))
+                .with_hint("shadegrad bench matmul --shape m=512,k=512,n=512"));
+        };
+        for sizes in &arguments.shape {
+            bench::subject(op, sizes)?;
+        }
+        return Ok(arguments.shape.iter().map(|sizes| (op.clone(), sizes.clone())).collect());
+    }
+    let all: Vec<String> = bench::names().map(String::from).collect();
+    let ops = if arguments.ops.is_empty() { &all } else { &arguments.ops };
+    let mut wanted = Vec::new();
+    for op in ops {
+        wanted.extend(bench::defaults(op)?.iter().map(|sizes| (op.clone(), String::from(*sizes))));
+    }
+    Ok(wanted)
+}
+
+/// Users' shaders, held against the contract of the one op.
+fn kernels(arguments: &BenchArgs, wanted: &[(String, String)]) -> Result<Vec<CustomKernel>> {
+    if arguments.shaders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ([op], Some((_, sizes))) = (&arguments.ops[..], wanted.first()) else {
+        return Err(Error::usage(format!("--shader needs exactly one OP (got {})", arguments.ops.len()))
+            .with_hint("shadegrad bench matmul --shader mine.wgsl"));
+    };
+    let example = bench::subject(op, sizes)?;
+    arguments.shaders.iter().map(|path| CustomKernel::load(path, &*example.op)).collect()
+}
+
+fn open(arguments: &DeviceArgs, quiet: bool) -> Result<Device> {
+    if arguments.device == Choice::Cpu {
+        return Err(
+            Error::usage("--device cpu has no kernels to time").with_hint("--device auto finds a software adapter")
+        );
+    }
+    let adapter = if quiet { Adapters::list().choose(&arguments.device)? } else { arguments.open()? };
+    let adapter = adapter.ok_or_else(|| Error::gpu("no adapter to time").with_hint(install_hint()))?;
+    Device::open(&adapter, arguments.checks())
+}
+
+fn heading(clock: &Clock<'_>, ceilings: &Ceilings) {
+    let Ceilings { fma_gflops, copy_gbps, dispatch_us } = ceilings;
+    say(format!(
+        "ceilings: {fma_gflops:.1} GFLOP/s multiply-add · {copy_gbps:.1} GB/s copy · {dispatch_us:.1} µs a dispatch · ridge at {:.1} FLOP/B",
+        ceilings.ridge()
+    ));
+    timing(clock);
+}
+
+fn timing(clock: &Clock<'_>) {
+    let kind = if clock.device.info().kind == DeviceKind::Software { "the driver's" } else { "the GPU's" };
+    say(match &clock.objection {
+        None => format!("timing: {kind} timestamps, which the probe found sane"),
+        Some(objection) => format!("timing: the slope of N against 2N executions, because {objection}"),
+    });
+    let checks = if clock.device.checks() == Checks::Checked {
+        "checked: wgpu's bounds checks and loop guards are in the kernels"
+    } else {
+        "unchecked: no bounds checks in the kernels (--checked keeps them)"
+    };
+    say(format!("{checks}\n"));
+}
+
+/// A line on standard error while it works.
+struct Progress(indicatif::ProgressBar);
+
+impl Progress {
+    fn new(length: usize) -> Self {
+        let bar = indicatif::ProgressBar::new(length as u64);
+        let style = indicatif::ProgressStyle::with_template("{pos}/{len} {wide_msg}");
+        bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()));
+        Self(bar)
+    }
+
+    fn next(&self, subject: &Subject) {
+        self.0.inc(1);
+        self.0.set_message(format!("{} {}", subject.op.name(), subject.op.shape()));
+        self.0.tick();
+    }
+
+    fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn table(report: &Report) -> Vec<String> {
+    let heading = [
+        "op", "variant", "shape", "median", "p5–p95", "runs", "GFLOP/s", "GB/s", "roofline", "bound by", "timing",
+        "checks",
+    ];
+    let mut rows = vec![heading.map(String::from).to_vec()];
+    for row in &report.rows {
+        let mut cells = vec![row.op.clone(), row.variant.clone(), row.shape.clone()];
+        match &row.outcome {
+            Ok(measured) => cells.extend([
+                time(measured.time.median),
+                range(&measured.time),
+                measured.time.runs.to_string(),
+                number(row.gflops(measured)),
+                number(row.gbps(measured)),
+                format!("{:.0} %", row.percent_of_roofline(measured, &report.ceilings)),
+                row.bound(&report.ceilings).name().into(),
+                measured.timing.name().into(),
+                if report.is_checked(row) { "checked" } else { "unchecked" }.into(),
+            ]),
+            Err(_) => cells.push("FAILED".into()),
+        }
+        rows.push(cells);
+    }
+    let mut alignment = [Align::Right; 12];
+    for column in [0, 1, 2, 9, 10, 11] {
+        alignment[column] = Align::Left;
+    }
+    lines(&alignment, &rows)
+}
+
+fn failures(report: &Report) {
+    for row in &report.rows {
+        if let Err(failure) = &row.outcome {
+            say(format!("FAILED {} {} {}: {failure}", row.op, row.variant, row.shape));
+        }
+    }
+}
+
+/// The fastest kernel of each shape, and how many times as fast as the others it is.
+fn side_by_side(report: &Report) {
+    for rows in report.rows.chunk_by(|a, b| (&a.op, &a.shape) == (&b.op, &b.shape)) {
+        let mut timed: Vec<_> = rows.iter().filter_map(|row| Some((row, row.outcome.as_ref().ok()?))).collect();
+        timed.sort_by(|(_, a), (_, b)| a.time.median.total_cmp(&b.time.median));
+        let Some(((fastest, best), others)) = timed.split_first() else { continue };
+        say(format!("\n{} {}: {} is the fastest", fastest.op, fastest.shape, fastest.variant));
+        for (row, measured) in others {
+            let (ratio, [low, high]) = measured.time.ratio(&best.time);
+            let doubt = if low <= 1.0 { ", which may be noise" } else { "" };
+            say(format!("  {ratio:.2} times as fast as {} (95 %: {low:.2}–{high:.2}{doubt})", row.variant));
+        }
+    }
+}
+
+/// In the manner of hyperfine: what was seen, what it may mean, what to try.
+fn busy(report: &Report) {
+    let timed = report.rows.iter().filter_map(|row| Some((row, row.outcome.as_ref().ok()?)));
+    let timed: Vec<_> = timed.collect();
+    let wide = timed.iter().filter(|(_, measured)| measured.time.spread() > BUSY_SPREAD);
+    let widest = wide.clone().max_by(|(_, a), (_, b)| a.time.spread().total_cmp(&b.time.spread()));
+    if let Some((row, measured)) = widest {
+        warn(format!(
+            "the times of {} of {} kernels spread over more than {:.0} % of their median ({} {} {}: {:.0} %): the machine was busy, or its \
+             clock changed. Repeat on a quiet one before you trust small differences.",
+            wide.count(),
+            timed.len(),
+            100.0 * BUSY_SPREAD,
+            row.op,
+            row.variant,
+            row.shape,
+            100.0 * measured.time.spread()
+        ));
+    }
+}
+
+/// Prints what changed beyond noise; returns the number of regressions.
+fn compare(baseline: &Baseline, report: &Report, tolerance: f64, quiet: bool) -> usize {
+    if let Some(mismatch) = baseline.mismatch(report) {
+        warn(mismatch);
+    }
+    let changes = baseline.compare(&report.rows, tolerance / 100.0);
+    let regressions = changes.iter().filter(|change| change.verdict == Verdict::Regression).count();
+    if quiet {
+        return regressions;
+    }
+    let beyond: Vec<&Change> = changes.iter().filter(|change| change.verdict != Verdict::Noise).collect();
+    say(format!(
+        "\nagainst the baseline: {} of {} kernels changed beyond noise (the 95 % intervals of the two medians do not overlap)",
+        beyond.len(),
+        changes.len()
+    ));
+    let mut rows = vec![["op", "variant", "shape", "time", "interval", ""].map(String::from).to_vec()];
+    for change in beyond {
+        let (ratio, interval) = match change.ratio {
+            Some((ratio, [low, high])) => (format!("×{ratio:.2}"), format!("{low:.2}–{high:.2}")),
+            None => ("FAILED".into(), String::new()),
+        };
+        let verdict = match change.verdict {
+            Verdict::Noise | Verdict::Slower => "",
+            Verdict::Faster => "faster",
+            Verdict::Regression => "REGRESSION",
+        };
+        rows.push(vec![
+            change.op.clone(),
+            change.variant.clone(),
+            change.shape.clone(),
+            ratio,
+            interval,
+            verdict.into(),
+        ]);
+    }
+    if rows.len() > 1 {
+        let alignment = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Right, Align::Left];
+        lines(&alignment, &rows).iter().for_each(say);
+    }
+    regressions
+}
+
+fn write_json(value: &serde_json::Value, path: &Path) -> Result<()> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Error::usage(format!("could not write JSON: {error}")))?;
+    if path == Path::new("-") {
+        say(text);
+        return Ok(());
+    }
+    std::fs::write(path, text + "\n").map_err(Error::file("write", path))
+}
+
+/// `12.3 µs`, `1.23 ms`.
+pub fn time(seconds: f64) -> String {
+    let (scale, unit) = unit(seconds);
+    format!("{} {unit}", number(scale * seconds))
+}
+
+/// p5 to p95 in the unit of the median: `12.1–12.9`.
+pub fn range(summary: &Summary) -> String {
+    let (scale, _) = unit(summary.median);
+    format!("{}–{}", number(scale * summary.p5), number(scale * summary.p95))
+}
+
+fn unit(seconds: f64) -> (f64, &'static str) {
+    if seconds < 1e-3 { (1e6, "µs") } else { (1e3, "ms") }
+}
+
+/// Three digits that count.
+pub fn number(value: f64) -> String {
+    match value {
+        0.0 => "0".into(),
+        v if v < 10.0 => format!("{v:.2}"),
+        v if v < 100.0 => format!("{v:.1}"),
+        v => format!("{v:.0}"),
+    }
+}
