@@ -1,9 +1,11 @@
 //! The plan: what a training step or an inference does, as data. Two machines run it, the GPU and the CPU reference.
 
-use super::plan_builder::ADDRESSABLE_BYTES;
 use crate::error::{Error, Result};
 use crate::ops::{Element, Op};
 use crate::units;
+
+/// Kernels count elements of 4 bytes in u32.
+pub(super) const ADDRESSABLE_BYTES: u64 = 4 * u32::MAX as u64;
 
 /// A range of memory that is one buffer on the GPU. Tensors of one step never read and write the same storage.
 #[derive(Clone, Debug, PartialEq, Eq)]

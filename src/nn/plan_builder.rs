@@ -1,142 +1,25 @@
 //! From a network to a plan: forward ops in order, backward ops in reverse, then the update.
 
+use super::images::Images;
 use super::layer::Layer;
 use super::network::{Activation, NamedLayer, Network};
-use super::plan::{Optimiser, Parameter, Phase, Plan, PlanStep, Role, Storage, Tensor, TensorId, too_large};
-use crate::error::Result;
+use super::plan::{Optimiser, Parameter, Phase, Plan, PlanStep, Role, Storage, Tensor, TensorId};
 use crate::geometry::{Channels, Conv2d, Matmul as MatmulShape, Pool2d, product};
 use crate::gpu::OFFSET_ALIGNMENT;
 use crate::ops::avg_pool2d::{AvgPool2dBackward, AvgPool2dForward};
 use crate::ops::bias::{BiasAdd, BiasGrad};
 use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight};
-use crate::ops::gather::{Gather, RECORD_BUFFERS, record_words};
+use crate::ops::gather::{Gather, RECORD_BUFFERS};
 use crate::ops::global_avg_pool2d::{GlobalAvgPool2dBackward, GlobalAvgPool2dForward};
 use crate::ops::matmul::Matmul;
 use crate::ops::max_pool2d::{MaxPool2dBackward, MaxPool2dForward};
-use crate::ops::mean_loss::MeanLoss;
 use crate::ops::nonfinite::Nonfinite;
 use crate::ops::relu::{ReluBackward, ReluForward};
 use crate::ops::sgd::Sgd;
-use crate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
 use crate::ops::{Element, Op};
 
-/// How the images reach a plan.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Images {
-    /// (channels, height, width).
-    pub shape: [u32; 3],
-    pub classes: u32,
-    pub mean: f32,
-    pub deviation: f32,
-    /// Images in each buffer of records.
-    pub records: [u32; RECORD_BUFFERS],
-    /// Entries of the order in which they are used; 0 when the records of a batch lie in a row.
-    pub order: u32,
-}
-
-impl Images {
-    /// A window of `count` records that the host fills again and again.
-    pub fn streamed(shape: [u32; 3], classes: u32, count: u32) -> Self {
-        Self { shape, classes, mean: 0.5, deviation: 0.5, records: [count, 0, 0, 0], order: 0 }
-    }
-
-    /// `count` records that stay, spread over buffers of at most `max_bytes`, used in an order of `order` entries. `None` when
-    /// they do not fit.
-    pub fn resident(shape: [u32; 3], classes: u32, count: u32, order: u32, max_bytes: u64) -> Option<Self> {
-        let record_bytes = 4 * u64::from(record_words(u32::try_from(product(&shape)).ok()?));
-        let most = u32::try_from(max_bytes / record_bytes).unwrap_or(u32::MAX);
-        let mut left = count;
-        let records = [(); RECORD_BUFFERS].map(|()| {
-            let here = left.min(most);
-            left -= here;
-            here
-        });
-        (left == 0).then_some(Self { records, order, ..Self::streamed(shape, classes, 0) })
-    }
-}
-
-/// Kernels count elements of 4 bytes in u32.
-pub(super) const ADDRESSABLE_BYTES: u64 = 4 * u32::MAX as u64;
-
-/// What to make a plan for.
-#[derive(Clone, Copy, Debug)]
-pub struct PlanRequest<'a> {
-    pub network: &'a Network,
-    pub images: Images,
-    pub batch: u32,
-    /// Bytes that one tensor may have.
-    pub max_bytes: u64,
-}
-
-impl PlanRequest<'_> {
-    /// Gather, forward, loss, backward, update. `slots` losses are kept for the host.
-    ///
-    /// # Errors
-    /// A layer that does not fit what comes before it; a tensor over the limit, with the largest batch that fits.
-    pub fn training(&self, optimiser: &Optimiser, slots: u32) -> Result<Plan> {
-        let activations = self.activations()?;
-        let mut builder = Builder::new(self, &activations);
-        let classes = self.images.classes;
-        let (mut saved, logits, labels) = builder.forward();
-
-        let batch = self.batch;
-        let row_loss = builder.activation("row_loss", vec![batch]);
-        let grad_logits = builder.activation("grad_logits", vec![batch, classes]);
-        let losses = builder.tensor("losses", vec![slots], Role::Report, Element::F32);
-        let loss = SoftmaxCrossEntropy { rows: batch, classes, label_smoothing: optimiser.label_smoothing };
-        builder.push("loss", Phase::Loss, loss, &[logits, labels, row_loss, grad_logits]);
-        builder.push("mean_loss", Phase::Loss, MeanLoss { rows: batch, slots }, &[row_loss, losses]);
-
-        builder.backward(&mut saved, grad_logits);
-        builder.update(optimiser);
-        Ok(builder.finish(logits))
-    }
-
-    /// Gather and forward only.
-    ///
-    /// # Errors
-    /// As `training`.
-    pub fn inference(&self) -> Result<Plan> {
-        let activations = self.activations()?;
-        let mut builder = Builder::new(self, &activations);
-        let (_, logits, _) = builder.forward();
-        Ok(builder.finish(logits))
-    }
-
-    /// Shapes, with every size checked before anything is computed from it.
-    fn activations(&self) -> Result<Vec<Activation>> {
-        let activations = self.network.classifier(self.images.shape, self.images.classes as usize)?;
-        let input = ("input", product(&self.images.shape));
-        let outputs = self
-            .network
-            .layers
-            .iter()
-            .zip(&activations)
-            .map(|(layer, activation)| (&*layer.name, product(&activation.output)));
-        // The first of the largest: the tensor a person would name.
-        let largest = std::iter::once(input).chain(outputs).rev().max_by_key(|(_, length)| *length);
-        let max_bytes = self.max_bytes.min(ADDRESSABLE_BYTES);
-        let (name, length) = largest.unwrap_or(input);
-        let image_bytes = 4 * length as u64;
-        let bytes = image_bytes.saturating_mul(u64::from(self.batch));
-        if bytes > max_bytes {
-            let name = if name == "input" { name.into() } else { format!("{name}.output") };
-            let error = too_large(&name, bytes, max_bytes);
-            return Err(match max_bytes / image_bytes {
-                0 => error,
-                most => error.with_hint(format!("the largest batch that fits is {most}")),
-            });
-        }
-        let parameter_bytes = self.network.parameter_count(&activations).saturating_mul(4);
-        if parameter_bytes > max_bytes {
-            return Err(too_large("the flat parameter buffer", parameter_bytes, max_bytes));
-        }
-        Ok(activations)
-    }
-}
-
 /// What a layer's backward needs of its forward.
-struct Saved {
+pub(super) struct Saved {
     layer: usize,
     input: TensorId,
     output: TensorId,
@@ -144,17 +27,20 @@ struct Saved {
     argmax: Option<TensorId>,
 }
 
-struct Builder<'a> {
-    request: &'a PlanRequest<'a>,
+pub(super) struct Builder<'a> {
+    network: &'a Network,
     activations: &'a [Activation],
+    images: Images,
+    batch: u32,
     plan: Plan,
 }
 
 impl<'a> Builder<'a> {
-    fn new(request: &'a PlanRequest<'a>, activations: &'a [Activation]) -> Self {
+    /// With the parameters laid out. `activations` are those of `network`.
+    pub fn new(network: &'a Network, activations: &'a [Activation], images: Images, batch: u32) -> Self {
         let plan = Plan {
-            batch: request.batch,
-            classes: request.images.classes,
+            batch,
+            classes: images.classes,
             storages: Vec::new(),
             tensors: Vec::new(),
             parameters: Vec::new(),
@@ -162,12 +48,12 @@ impl<'a> Builder<'a> {
             steps: Vec::new(),
             logits: TensorId(0),
         };
-        let mut builder = Self { request, activations, plan };
+        let mut builder = Self { network, activations, images, batch, plan };
         builder.lay_out_parameters();
         builder
     }
 
-    fn finish(mut self, logits: TensorId) -> Plan {
+    pub fn finish(mut self, logits: TensorId) -> Plan {
         self.plan.logits = logits;
         self.plan
     }
@@ -176,7 +62,7 @@ impl<'a> Builder<'a> {
     fn lay_out_parameters(&mut self) {
         let alignment = OFFSET_ALIGNMENT as usize / 4;
         let mut offset = 0;
-        for (named, activation) in self.request.network.layers.iter().zip(self.activations) {
+        for (named, activation) in self.network.layers.iter().zip(self.activations) {
             let Some(parameters) = named.layer.parameters(&activation.input) else { continue };
             for (kind, shape) in [("weight", parameters.weight), ("bias", parameters.bias)] {
                 let parameter =
@@ -204,7 +90,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A tensor with a storage of its own.
-    fn tensor(&mut self, name: &str, shape: Vec<u32>, role: Role, element: Element) -> TensorId {
+    pub fn tensor(&mut self, name: &str, shape: Vec<u32>, role: Role, element: Element) -> TensorId {
         let length = product(&shape).max(1);
         self.plan.storages.push(Storage { name: name.into(), element, length });
         let storage = self.plan.storages.len() - 1;
@@ -212,7 +98,7 @@ impl<'a> Builder<'a> {
         TensorId(self.plan.tensors.len() - 1)
     }
 
-    fn activation(&mut self, name: &str, shape: Vec<u32>) -> TensorId {
+    pub fn activation(&mut self, name: &str, shape: Vec<u32>) -> TensorId {
         self.tensor(name, shape, Role::Activation, Element::F32)
     }
 
@@ -232,22 +118,22 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn push(&mut self, label: &str, phase: Phase, op: impl Op + 'static, operands: &[TensorId]) {
+    pub fn push(&mut self, label: &str, phase: Phase, op: impl Op + 'static, operands: &[TensorId]) {
         let lengths = op.operands().into_iter().map(|operand| operand.length);
         debug_assert!(lengths.eq(operands.iter().map(|&id| self.plan.tensor(id).length())), "{label}: operand lengths");
         self.plan.steps.push(PlanStep { label: label.into(), phase, op: Box::new(op), operands: operands.to_vec() });
     }
 
     fn with_batch(&self, shape: &[u32]) -> Vec<u32> {
-        std::iter::once(self.request.batch).chain(shape.iter().copied()).collect()
+        std::iter::once(self.batch).chain(shape.iter().copied()).collect()
     }
 
     /// Images in, logits out.
-    fn forward(&mut self) -> (Vec<Saved>, TensorId, TensorId) {
-        let images = self.request.images;
+    pub fn forward(&mut self) -> (Vec<Saved>, TensorId, TensorId) {
+        let images = self.images;
         let image_length = product(&images.shape) as u32;
         let gather = Gather {
-            batch: self.request.batch,
+            batch: self.batch,
             image_length,
             mean: images.mean,
             deviation: images.deviation,
@@ -259,13 +145,13 @@ impl<'a> Builder<'a> {
             .map(|operand| self.tensor(operand.name, vec![operand.length as u32], Role::Data, Element::U32))
             .collect();
         let input = self.activation("input", self.with_batch(&images.shape));
-        let labels = self.tensor("labels", vec![self.request.batch], Role::Activation, Element::U32);
+        let labels = self.tensor("labels", vec![self.batch], Role::Activation, Element::U32);
         operands.extend([input, labels]);
         self.push("gather", Phase::Gather, gather, &operands);
 
         let mut saved = Vec::new();
         let mut current = input;
-        for layer in 0..self.request.network.layers.len() {
+        for layer in 0..self.network.layers.len() {
             let (output, argmax) = self.layer_forward(layer, current);
             saved.push(Saved { layer, input: current, output, argmax });
             current = output;
@@ -274,7 +160,7 @@ impl<'a> Builder<'a> {
     }
 
     fn layer_forward(&mut self, index: usize, input: TensorId) -> (TensorId, Option<TensorId>) {
-        let NamedLayer { name, layer } = &self.request.network.layers[index];
+        let NamedLayer { name, layer } = &self.network.layers[index];
         let shape = self.with_batch(&self.activations[index].output);
         let (label, output_name) = (format!("{name}.forward"), format!("{name}.output"));
         if *layer == Layer::Flatten {
@@ -317,9 +203,9 @@ impl<'a> Builder<'a> {
     }
 
     /// Gradients of every parameter, from those of the logits.
-    fn backward(&mut self, saved: &mut Vec<Saved>, grad_logits: TensorId) {
+    pub fn backward(&mut self, saved: &mut Vec<Saved>, grad_logits: TensorId) {
         self.flat("gradients", Role::Gradient, "grad_");
-        let layers = &self.request.network.layers;
+        let layers = &self.network.layers;
         // Before the first layer with parameters nothing needs a gradient.
         let first = layers
             .iter()
@@ -338,7 +224,7 @@ impl<'a> Builder<'a> {
     /// Returns the gradient of the layer's input, or `grad_output` again where none is needed.
     fn layer_backward(&mut self, saved: &Saved, grad_output: TensorId, needs_grad_input: bool) -> TensorId {
         let index = saved.layer;
-        let NamedLayer { name, layer } = &self.request.network.layers[index];
+        let NamedLayer { name, layer } = &self.network.layers[index];
         let shape = self.with_batch(&self.activations[index].input);
         let grad_name = format!("{name}.grad_input");
         if *layer == Layer::Flatten {
@@ -411,7 +297,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The non-finite test, then SGD over everything.
-    fn update(&mut self, optimiser: &Optimiser) {
+    pub fn update(&mut self, optimiser: &Optimiser) {
         let length = self.plan.parameter_length as u32;
         let momentum = self.flat("momentum", Role::Momentum, "momentum_");
         let status = self.tensor("status", vec![2], Role::Report, Element::U32);
@@ -432,13 +318,13 @@ impl<'a> Builder<'a> {
 
     fn conv2d(&self, index: usize) -> Conv2d {
         let (Layer::Conv2d { out_channels, window }, &[in_channels, height, width]) =
-            (self.request.network.layers[index].layer, &self.activations[index].input[..])
+            (self.network.layers[index].layer, &self.activations[index].input[..])
         else {
             unreachable!("layer {index} is a convolution over planes")
         };
         let output = &self.activations[index].output;
         Conv2d {
-            batch: self.request.batch,
+            batch: self.batch,
             in_channels,
             out_channels,
             input: [height, width],
@@ -449,22 +335,22 @@ impl<'a> Builder<'a> {
 
     fn pool2d(&self, index: usize) -> Pool2d {
         let (Layer::MaxPool2d { window } | Layer::AvgPool2d { window }, &[channels, height, width]) =
-            (self.request.network.layers[index].layer, &self.activations[index].input[..])
+            (self.network.layers[index].layer, &self.activations[index].input[..])
         else {
             unreachable!("layer {index} is a pooling over planes")
         };
         let output = &self.activations[index].output;
-        Pool2d { planes: self.request.batch * channels, input: [height, width], window, output: [output[1], output[2]] }
+        Pool2d { planes: self.batch * channels, input: [height, width], window, output: [output[1], output[2]] }
     }
 
     /// Planes of the batch, and elements of one.
     fn planes(&self, index: usize) -> (u32, u32) {
         let input = &self.activations[index].input;
-        (self.request.batch * input[0], input[1] * input[2])
+        (self.batch * input[0], input[1] * input[2])
     }
 
     /// Batch, input and output features.
     fn linear(&self, index: usize) -> (u32, u32, u32) {
-        (self.request.batch, self.activations[index].input[0], self.activations[index].output[0])
+        (self.batch, self.activations[index].input[0], self.activations[index].output[0])
     }
 }

@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 
+use crate::data::Split;
 use crate::error::{Error, Result};
+use crate::machine::Machine;
+
+/// Test images whose logits are read back at a time.
+const EVALUATION_IMAGES: usize = 2048;
 
 /// How well a network does on labelled images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,6 +70,20 @@ impl Tally {
             confusion: self.confusion,
         }
     }
+}
+
+/// Accuracy, loss and confusion of a machine's parameters over a split.
+///
+/// # Errors
+/// A lost device; logits that are not finite.
+pub fn evaluate(machine: &mut impl Machine, split: &Split) -> Result<Evaluation> {
+    let mut tally = Tally::new(machine.plan().classes as usize);
+    for first in (0..split.len()).step_by(EVALUATION_IMAGES) {
+        let range = first..split.len().min(first + EVALUATION_IMAGES);
+        let logits = machine.logits(split, range.clone())?;
+        tally.add(&logits, &split.labels[range])?;
+    }
+    Ok(tally.finish())
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ mod run_folder;
 mod safetensor_file;
 mod settings;
 mod trainer;
+mod weights;
 
 pub use config::{AdapterRecord, Config, DataRecord};
 pub use event::Event;
-pub use metrics::Evaluation;
+pub use metrics::{Evaluation, evaluate};
 pub use run_folder::RunFolder;
 pub use settings::Settings;
-pub use trainer::{Job, Outcome, Stop, evaluate, expected, flatten, spawn};
+pub use trainer::{Job, Outcome, Stop, spawn};
+pub use weights::{expected, flatten};

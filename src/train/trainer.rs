@@ -6,21 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{self, Checkpoint, NamedTensor, Position};
-use super::metrics::Tally;
-use super::{AdapterRecord, Config, DataRecord, Evaluation, Event, RunFolder, Settings};
-use crate::data::{Dataset, Split};
+use super::checkpoint::{self, Position};
+use super::{AdapterRecord, Config, DataRecord, Evaluation, Event, RunFolder, Settings, evaluate, weights};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::gpu::{Adapter, Checks, Device};
 use crate::machine::{CpuMachine, GpuMachine, GpuOptions, MAX_SEGMENT, Machine, Segment, Setup, State};
-use crate::nn::{self, Network, Parameter, Plan};
+use crate::nn::{self, Network};
 use crate::random::{Purpose, Random};
 
 /// Between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
-
-/// Test images whose logits are read back at a time.
-const EVALUATION_IMAGES: usize = 2048;
 
 /// What to train, where, and into which folder.
 pub struct Job {
@@ -135,8 +131,8 @@ impl<'a, M: Machine> Trainer<'a, M> {
                     data.source, data.sha256, config.data.sha256
                 )));
             }
-            let restored = checkpoint::load(&job.run, &expected(machine.plan()))?;
-            machine.set_state(&gather_state(machine.plan(), &restored.checkpoint))?;
+            let restored = checkpoint::load(&job.run, &weights::expected(machine.plan()))?;
+            machine.set_state(&weights::state(machine.plan(), &restored.checkpoint))?;
             let position = restored.checkpoint.position;
             let begun = position.epoch.saturating_sub(u32::from(position.batch == 0));
             if settings.epochs < begun {
@@ -165,7 +161,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
                 loss_count: 0,
                 seconds: 0.0,
             };
-            let first = split_state(plan, &state, position.clone());
+            let first = weights::checkpoint(plan, &state, position.clone());
             let kernels = job.gpu_options.selection.custom();
             let config = Config {
                 settings: settings.clone(),
@@ -316,7 +312,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
     fn save(&mut self) -> Result<()> {
         let state = self.machine.state()?;
         let position = Position { seconds: self.seconds(), ..self.position.clone() };
-        let checkpoint = split_state(self.machine.plan(), &state, position);
+        let checkpoint = weights::checkpoint(self.machine.plan(), &state, position);
         checkpoint::save(self.folder.path(), &checkpoint, Some(self.saved))?;
         (self.saved, self.saved_at) = (self.position.step, Instant::now());
         self.report(Event::Checkpoint { step: self.saved })
@@ -333,7 +329,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
 
     fn finish(mut self) -> Result<Outcome> {
         let state = self.machine.state()?;
-        let parameters = named(&self.machine.plan().parameters, &state.parameters);
+        let parameters = weights::named(&self.machine.plan().parameters, &state.parameters);
         checkpoint::save_model(&self.folder.path().join("model.safetensors"), &parameters)?;
         let weights_sha256 = checkpoint::weights_sha256(&parameters);
         // A run that was already finished has trained nothing, but is asked for its accuracy all the same.
@@ -358,53 +354,4 @@ impl<'a, M: Machine> Trainer<'a, M> {
         self.report(done)?;
         Ok(Outcome { run: self.folder.path().into(), evaluation, weights_sha256, warning: self.warning })
     }
-}
-
-/// Accuracy, loss and confusion of a machine's parameters over a split.
-///
-/// # Errors
-/// A lost device; logits that are not finite.
-pub fn evaluate(machine: &mut impl Machine, split: &Split) -> Result<Evaluation> {
-    let mut tally = Tally::new(machine.plan().classes as usize);
-    for first in (0..split.len()).step_by(EVALUATION_IMAGES) {
-        let range = first..split.len().min(first + EVALUATION_IMAGES);
-        let logits = machine.logits(split, range.clone())?;
-        tally.add(&logits, &split.labels[range])?;
-    }
-    Ok(tally.finish())
-}
-
-/// Names and shapes that a checkpoint of this plan has.
-pub fn expected(plan: &Plan) -> Vec<(String, Vec<u32>)> {
-    plan.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.shape.clone())).collect()
-}
-
-/// Named tensors back into a flat buffer.
-pub fn flatten(plan: &Plan, tensors: &[NamedTensor]) -> Vec<f32> {
-    let mut values = vec![0.0; plan.parameter_length];
-    for (parameter, tensor) in plan.parameters.iter().zip(tensors) {
-        values[parameter.range()].copy_from_slice(&tensor.values);
-    }
-    values
-}
-
-fn gather_state(plan: &Plan, checkpoint: &Checkpoint) -> State {
-    State { parameters: flatten(plan, &checkpoint.parameters), momentum: flatten(plan, &checkpoint.momentum) }
-}
-
-fn split_state(plan: &Plan, state: &State, position: Position) -> Checkpoint {
-    Checkpoint {
-        position,
-        parameters: named(&plan.parameters, &state.parameters),
-        momentum: named(&plan.parameters, &state.momentum),
-    }
-}
-
-fn named(parameters: &[Parameter], values: &[f32]) -> Vec<NamedTensor> {
-    let tensor = |parameter: &Parameter| NamedTensor {
-        name: parameter.name.clone(),
-        shape: parameter.shape.clone(),
-        values: values[parameter.range()].to_vec(),
-    };
-    parameters.iter().map(tensor).collect()
 }

@@ -1,0 +1,88 @@
+//! What a plan is asked for: a network, images, a batch, and the limits they have to keep.
+
+use super::images::Images;
+use super::network::{Activation, Network};
+use super::plan::{ADDRESSABLE_BYTES, Optimiser, Phase, Plan, Role, too_large};
+use super::plan_builder::Builder;
+use crate::error::Result;
+use crate::geometry::product;
+use crate::ops::Element;
+use crate::ops::mean_loss::MeanLoss;
+use crate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
+
+/// What to make a plan for.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanRequest<'a> {
+    pub network: &'a Network,
+    pub images: Images,
+    pub batch: u32,
+    /// Bytes that one tensor may have.
+    pub max_bytes: u64,
+}
+
+impl PlanRequest<'_> {
+    /// Gather, forward, loss, backward, update. `slots` losses are kept for the host.
+    ///
+    /// # Errors
+    /// A layer that does not fit what comes before it; a tensor over the limit, with the largest batch that fits.
+    pub fn training(&self, optimiser: &Optimiser, slots: u32) -> Result<Plan> {
+        let activations = self.activations()?;
+        let mut builder = Builder::new(self.network, &activations, self.images, self.batch);
+        let classes = self.images.classes;
+        let (mut saved, logits, labels) = builder.forward();
+
+        let batch = self.batch;
+        let row_loss = builder.activation("row_loss", vec![batch]);
+        let grad_logits = builder.activation("grad_logits", vec![batch, classes]);
+        let losses = builder.tensor("losses", vec![slots], Role::Report, Element::F32);
+        let loss = SoftmaxCrossEntropy { rows: batch, classes, label_smoothing: optimiser.label_smoothing };
+        builder.push("loss", Phase::Loss, loss, &[logits, labels, row_loss, grad_logits]);
+        builder.push("mean_loss", Phase::Loss, MeanLoss { rows: batch, slots }, &[row_loss, losses]);
+
+        builder.backward(&mut saved, grad_logits);
+        builder.update(optimiser);
+        Ok(builder.finish(logits))
+    }
+
+    /// Gather and forward only.
+    ///
+    /// # Errors
+    /// As `training`.
+    pub fn inference(&self) -> Result<Plan> {
+        let activations = self.activations()?;
+        let mut builder = Builder::new(self.network, &activations, self.images, self.batch);
+        let (_, logits, _) = builder.forward();
+        Ok(builder.finish(logits))
+    }
+
+    /// Shapes, with every size checked before anything is computed from it.
+    fn activations(&self) -> Result<Vec<Activation>> {
+        let activations = self.network.classifier(self.images.shape, self.images.classes as usize)?;
+        let input = ("input", product(&self.images.shape));
+        let outputs = self
+            .network
+            .layers
+            .iter()
+            .zip(&activations)
+            .map(|(layer, activation)| (&*layer.name, product(&activation.output)));
+        // The first of the largest: the tensor a person would name.
+        let largest = std::iter::once(input).chain(outputs).rev().max_by_key(|(_, length)| *length);
+        let max_bytes = self.max_bytes.min(ADDRESSABLE_BYTES);
+        let (name, length) = largest.unwrap_or(input);
+        let image_bytes = 4 * length as u64;
+        let bytes = image_bytes.saturating_mul(u64::from(self.batch));
+        if bytes > max_bytes {
+            let name = if name == "input" { name.into() } else { format!("{name}.output") };
+            let error = too_large(&name, bytes, max_bytes);
+            return Err(match max_bytes / image_bytes {
+                0 => error,
+                most => error.with_hint(format!("the largest batch that fits is {most}")),
+            });
+        }
+        let parameter_bytes = self.network.parameter_count(&activations).saturating_mul(4);
+        if parameter_bytes > max_bytes {
+            return Err(too_large("the flat parameter buffer", parameter_bytes, max_bytes));
+        }
+        Ok(activations)
+    }
+}
