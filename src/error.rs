@@ -43,9 +43,14 @@ pub enum Error {
     #[error("{message}")]
     Gpu { message: String, hint: Option<String> },
 
-    /// A gradient became NaN or infinite; the parameters were not touched by that step. Exit code 6.
-    #[error("non-finite gradient in {tensor} at step {step}")]
-    NonFinite { tensor: String, step: u64, last_good: Option<u64> },
+    /// A gradient became NaN or infinite, and the parameters were not touched by that step; or the logits after it. Exit code 6.
+    #[error("non-finite {what}{}", step.map_or_else(String::new, |step| format!(" at step {step}")))]
+    NonFinite {
+        /// `gradient in conv2.weight`, `logits for test image 3`.
+        what: String,
+        step: Option<u64>,
+        last_good: Option<u64>,
+    },
 
     /// Stopped by the user after the state was saved. Exit code 130.
     #[error("interrupted at step {step}, saved in {}", run.display())]

@@ -51,6 +51,14 @@ impl Window {
             }
             let extent = u64::from(self.dilation[axis]) * u64::from(self.kernel_size[axis] - 1) + 1;
             let padded = u64::from(input[axis]) + 2 * u64::from(self.padding[axis]);
+            // The kernels place the window in u32.
+            if padded > u64::from(u32::MAX) {
+                return Err(GeometryError {
+                    problem: format!("the padded input is too large along {name}"),
+                    actual: padded.to_string(),
+                    expected: format!("at most {}", u32::MAX),
+                });
+            }
             if padded < extent {
                 return Err(GeometryError {
                     problem: format!("the padded input is smaller than the kernel along {name}"),

@@ -98,6 +98,17 @@ fn what_does_not_fit_is_refused_with_its_line() {
         refused("var<storage, read> a: array<f32>", "var<storage, read> left: array<f32>").lines().next().unwrap(),
         "no definition in scope for identifier: `a`"
     );
+    let unsigned = NAIVE
+        .replace("b: array<f32>", "b: array<u32>")
+        .replace("* b[", "* f32(b[")
+        .replace("b_stride_n];", "b_stride_n]);");
+    assert_eq!(parse(&unsigned).unwrap_err(), "mine.wgsl:4: `b` is made of u32, expected array<f32>");
+    let miscounted = NAIVE
+        .replace("let tile = workgroup_index(workgroup, grid)", "let tile = invocation_index(workgroup, grid, 0u)");
+    assert_eq!(
+        parse(&miscounted).unwrap_err(),
+        "mine.wgsl:14: invocation_index counts workgroups of 64, yours has 32: take workgroup_index(workgroup, grid) * 32u + local"
+    );
     let renamed = NAIVE.replace("read> a:", "read> left:").replace("+= a[", "+= left[");
     assert_eq!(parse(&renamed).unwrap_err(), "mine.wgsl:5: no operand `left` in matmul (expected a, b, output)");
     assert_eq!(
@@ -137,13 +148,25 @@ fn what_does_not_fit_is_refused_with_its_line() {
 }
 
 #[test]
-fn too_large_a_workgroup_is_an_error_of_the_gpu() {
+fn too_large_a_workgroup_is_refused_with_the_limit() {
     let device = Device::open(&adapter(), Checks::Checked).unwrap();
     let kernel = parse(&NAIVE.replace("@workgroup_size(8, 4)", "@workgroup_size(8, 4000)")).unwrap();
     let case = matmul();
     let error = Rig::with_lowering(&device, &*case.op, &kernel.lower(&*case.op).unwrap(), &case.step).err().unwrap();
-    assert_eq!(error.exit_code(), 5);
-    assert!(error.to_string().contains("workgroup"), "{error}");
+    assert_eq!(error.exit_code(), 2);
+    assert!(
+        error.to_string().contains(": too many invocations in a workgroup (got 32000, the adapter allows "),
+        "{error}"
+    );
+    let hungry = NAIVE
+        .replace("const TILE_M", "var<workgroup> stash: array<f32, 100000>;\nconst TILE_M")
+        .replace("var sum = 0.0;", "var sum = stash[0];");
+    let kernel = parse(&hungry).unwrap();
+    let error = Rig::with_lowering(&device, &*case.op, &kernel.lower(&*case.op).unwrap(), &case.step).err().unwrap();
+    assert!(
+        error.to_string().contains(": too many bytes of workgroup memory (got 400000, the adapter allows "),
+        "{error}"
+    );
     // The device is none the worse for it.
     StepTable::new(&device, 1).unwrap();
     Program::new(&device, &[]).unwrap();

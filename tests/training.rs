@@ -11,7 +11,7 @@ use shadegrad::data::{Dataset, ImageShape, Split, shapes};
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
 use shadegrad::nn::{Network, Optimiser, Plan, initialise};
-use shadegrad::train::{Event, Job, Outcome, Settings, Stop, spawn};
+use shadegrad::train::{Event, Job, Outcome, RunFolder, RunTarget, Settings, Stop, spawn};
 use shadegrad::{Error, Result};
 
 const TUTORIAL: Optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
@@ -179,8 +179,9 @@ fn a_non_finite_gradient_stops_before_it_is_applied() {
     let state = fresh_state(machine.plan(), 8);
     machine.set_state(&state).unwrap();
     match train(&mut machine, &images(400), 1e9) {
-        Err(Error::NonFinite { tensor, step, .. }) => {
-            assert!(machine.plan().parameters.iter().any(|parameter| parameter.name == tensor));
+        Err(Error::NonFinite { what, step: Some(step), .. }) => {
+            let named = |name: &str| what == format!("gradient in {name}");
+            assert!(machine.plan().parameters.iter().any(|parameter| named(&parameter.name)), "{what}");
             assert!((1..100).contains(&step));
         }
         other => panic!("expected a non-finite gradient, got {other:?}"),
@@ -235,8 +236,7 @@ fn run(folder: &Path, resume: bool, epochs: u32, stop_after: Option<u64>) -> (Re
         adapter: Some(adapter()),
         checks: Checks::Unchecked,
         gpu_options: GpuOptions::default(),
-        run: folder.into(),
-        resume,
+        run: if resume { RunTarget::Resume(folder.into()) } else { RunTarget::New(folder.into()) },
         settings,
     };
     let (sender, events) = flume::unbounded();
@@ -300,6 +300,18 @@ fn a_finished_run_can_be_extended() {
 }
 
 #[test]
+fn a_run_belongs_to_one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    run(&path, false, 1, None).0.unwrap();
+    let held = RunFolder::open(&path).unwrap();
+    let error = run(&path, true, 2, None).0.unwrap_err();
+    assert!(error.to_string().ends_with("run is being trained by another process"), "{error}");
+    drop(held);
+    run(&path, true, 2, None).0.unwrap();
+}
+
+#[test]
 fn another_data_set_is_not_resumed_on() {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("run");
@@ -310,8 +322,7 @@ fn another_data_set_is_not_resumed_on() {
         adapter: Some(adapter()),
         checks: Checks::Unchecked,
         gpu_options: GpuOptions::default(),
-        run: path,
-        resume: true,
+        run: RunTarget::Resume(path),
         settings: Settings::default(),
     };
     let error = spawn(job, flume::unbounded().0, Stop::default()).unwrap().join().unwrap().unwrap_err();

@@ -99,7 +99,10 @@ fn measure(mut machine: impl Machine, file: &Path, setup: &Setup<'_>) -> Result<
     let parameters = flatten(machine.plan(), &tensors);
     let momentum = vec![0.0; parameters.len()];
     machine.set_state(&State { parameters, momentum })?;
-    evaluate(&mut machine, &setup.dataset.test)
+    match evaluate(&mut machine, &setup.dataset.test, &mut || true)? {
+        Some(evaluation) => Ok(evaluation),
+        None => unreachable!("nobody stops it"),
+    }
 }
 
 fn report(evaluation: &Evaluation, classes: &[String]) {

@@ -12,7 +12,7 @@ use shadegrad::machine::GpuOptions;
 use shadegrad::nn::Network;
 use shadegrad::ops::Selection;
 use shadegrad::ops::custom::CustomKernel;
-use shadegrad::train::{Config, Event, Job, Outcome, RunFolder, Settings, Stop, spawn};
+use shadegrad::train::{Config, Event, Job, Outcome, RunFolder, RunTarget, Settings, Stop, spawn};
 use shadegrad::units::{bytes, count};
 use shadegrad::{Error, Result};
 
@@ -107,8 +107,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     let classes = dataset.classes.clone();
     let log_every = settings.log_every;
     let job = Job {
-        run: plan.run.clone().unwrap_or_else(|| RunFolder::next_free(&settings.model)),
-        resume: plan.run.is_some() && arguments.resume.is_some(),
+        run: plan.run,
         settings,
         network: plan.network,
         dataset,
@@ -151,7 +150,7 @@ struct Request {
     settings: Settings,
     network: Network,
     kernels: Vec<CustomKernel>,
-    run: Option<PathBuf>,
+    run: RunTarget,
 }
 
 fn begin(arguments: &TrainArgs) -> Result<Request> {
@@ -179,16 +178,15 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
         None => Err(Error::usage(format!("--kernel is OP=FILE.wgsl (got {kernel})"))),
     });
     let kernels = kernels.collect::<Result<_>>()?;
-    Ok(Request { settings, network, kernels, run: arguments.out.clone() })
+    Ok(Request { settings, network, kernels, run: arguments.out.clone().map_or(RunTarget::Next, RunTarget::New) })
 }
 
-/// The settings of a run that continues: its own, but for a longer end and another place of the same images.
+/// The settings of a run that continues: its own, but for a longer end, another learning rate and another place of the same images.
 fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
     let fixed = [
         ("--limit", arguments.limit.is_some()),
         ("--model", arguments.model.is_some()),
         ("--batch", arguments.batch.is_some()),
-        ("--lr", arguments.lr.is_some()),
         ("--momentum", arguments.momentum.is_some()),
         ("--weight-decay", arguments.weight_decay.is_some()),
         ("--nesterov", arguments.nesterov),
@@ -200,15 +198,22 @@ fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
     if let Some((flag, _)) = fixed.iter().find(|(_, given)| *given) {
         return Err(Error::usage(format!("{flag} cannot change when a run is resumed")));
     }
+    if run.is_file() {
+        return Err(Error::usage(format!("{} is a file, expected a run folder", run.display()))
+            .with_hint("name the folder that it lies in"));
+    }
     let Config { mut settings, network, kernels, .. } = RunFolder::config(run)?;
     if let Some(epochs) = arguments.epochs {
         settings.epochs = epochs;
+    }
+    if let Some(lr) = arguments.lr {
+        settings.lr = lr;
     }
     if let Some(data) = &arguments.data {
         settings.data.clone_from(data);
     }
     let kernels = kernels.iter().map(|op| CustomKernel::load(&RunFolder::kernel(run, op), &*example(op)?.op));
-    Ok(Request { settings, network, kernels: kernels.collect::<Result<_>>()?, run: Some(run.into()) })
+    Ok(Request { settings, network, kernels: kernels.collect::<Result<_>>()?, run: RunTarget::Resume(run.into()) })
 }
 
 /// The `--data` that finds the same images again, from any folder and whatever the environment says then.
@@ -228,7 +233,7 @@ fn watch(job: Job, log_every: u32) -> Result<Outcome> {
     let handler = ctrlc::set_handler(move || {
         if on_interrupt.is_requested() {
             // The second time: at once. The checkpoint on disk is whole at any moment.
-            std::process::exit(130);
+            exit_at_once(130);
         }
         on_interrupt.request();
     });
@@ -245,7 +250,7 @@ fn watch(job: Job, log_every: u32) -> Result<Outcome> {
             Err(flume::RecvTimeoutError::Timeout) => {
                 bar.finish_and_clear();
                 let seconds = PATIENCE.as_secs();
-                let error = Error::gpu(format!("the driver has not returned for {seconds} s"))
+                let error = Error::gpu(format!("the trainer has given no sign of life for {seconds} s"))
                     .with_hint("lower --batch or update the driver; then continue with --resume");
                 fail(&error);
                 // The trainer's thread never will return either.
@@ -294,6 +299,7 @@ fn draw(bar: &ProgressBar, event: &Event, settings: &Settings, log_every: u32) {
             bar.set_position(*step);
             bar.set_message(format!("epoch {epoch}, {} images/s", count(*images_per_second as u64)));
         }
+        Event::Evaluating { epoch, .. } => bar.set_message(format!("epoch {epoch}, evaluating")),
         Event::Loss { epoch, batch, loss, .. } => {
             // The tutorial's line: `[1,  2000] loss: 2.208`.
             let digits = log_every.max(10_000).to_string().len();
@@ -326,8 +332,10 @@ fn conclude(outcome: &Outcome, classes: &[String]) {
             evaluation.images,
             percent(evaluation.accuracy)
         ));
-        for (class, accuracy) in classes.iter().zip(&evaluation.per_class) {
-            say(format!("Accuracy for class: {class:5} is {}", percent(*accuracy)));
+        let images = evaluation.confusion.iter().map(|row| row.iter().sum::<u32>());
+        for ((class, accuracy), images) in classes.iter().zip(&evaluation.per_class).zip(images) {
+            let share = if images > 0 { percent(*accuracy) } else { "unknown, it has no test image".into() };
+            say(format!("Accuracy for class: {class:5} is {share}"));
         }
     }
     say(format!("weights: sha256 {}", outcome.weights_sha256));

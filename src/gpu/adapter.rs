@@ -168,16 +168,21 @@ impl Adapters {
                     None => return Ok(None),
                 }
             }
-            Choice::Index(index) => (*index < self.0.len()).then_some(*index),
-            Choice::Name(name) => {
-                let name = name.to_lowercase();
-                self.0.iter().position(|adapter| adapter.info.name.to_lowercase().contains(&name))
-            }
+            // A number that is no place in the list may be the one in a name: 3090.
+            Choice::Index(index) if *index >= self.0.len() => self.named(&index.to_string()),
+            Choice::Index(index) => Some(*index),
+            Choice::Name(name) => self.named(name),
         };
         match found {
             Some(index) => Ok(Some(self.0.swap_remove(index))),
             None => Err(Error::gpu(format!("no device {choice}")).with_hint(self.suggestion())),
         }
+    }
+
+    fn named(&self, part: &str) -> Option<usize> {
+        let part = part.to_lowercase();
+        let matches = |adapter: &Adapter| !part.is_empty() && adapter.info.name.to_lowercase().contains(&part);
+        self.0.iter().position(matches)
     }
 
     fn suggestion(&self) -> String {

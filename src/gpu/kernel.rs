@@ -67,6 +67,19 @@ impl Device {
             )));
         }
 
+        let limits = self.inner.limits();
+        let invocations: u64 = reflection.workgroup_size(&entry.name)?.iter().map(|&size| u64::from(size)).product();
+        let memory = reflection.workgroup_bytes(&entry.name)?;
+        for (what, actual, most) in [
+            ("too many invocations in a workgroup", invocations, limits.max_compute_invocations_per_workgroup),
+            ("too many bytes of workgroup memory", memory, limits.max_compute_workgroup_storage_size),
+        ] {
+            if actual > u64::from(most) {
+                let name = dispatch.shader.name;
+                return Err(Error::usage(format!("{name}: {what} (got {actual}, the adapter allows {most})")));
+            }
+        }
+
         let module = self.module(dispatch)?;
         let layout = self.layout(entry);
         let step_layout = self.step_layout();
@@ -87,8 +100,8 @@ impl Device {
                 entry_point: Some(dispatch.entry_point),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     constants: &dispatch.constants,
-                    // Kernels write workgroup memory before they read it.
-                    zero_initialize_workgroup_memory: false,
+                    // Ours write workgroup memory before they read it; others may count on WGSL's zeros.
+                    zero_initialize_workgroup_memory: !dispatch.shader.is_ours,
                 },
                 cache: None,
             });

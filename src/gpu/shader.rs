@@ -87,6 +87,8 @@ pub struct Binding {
     pub fields: Vec<Field>,
     /// Bytes of a uniform struct; 0 for a storage array.
     pub bytes: u32,
+    /// What a storage array is made of, vectors counted as their components: u32, i32, f32 or other.
+    pub element: &'static str,
     /// Line of its declaration.
     pub line: u32,
 }
@@ -167,6 +169,20 @@ impl Reflection {
         let module = self.with_defaults(entry_point)?.0;
         let entry = module.entry_points.iter().find(|entry| entry.name == entry_point);
         Ok(entry.map_or([1; 3], |entry| entry.workgroup_size))
+    }
+
+    /// Bytes of workgroup memory that an entry point uses.
+    ///
+    /// # Errors
+    /// An override without a default.
+    pub fn workgroup_bytes(&self, entry_point: &str) -> Result<u64> {
+        let (module, info) = self.with_defaults(entry_point)?;
+        let Some(index) = module.entry_points.iter().position(|entry| entry.name == entry_point) else { return Ok(0) };
+        let used = info.get_entry_point(index);
+        let globals = module.global_variables.iter();
+        let workgroup =
+            globals.filter(|(handle, variable)| variable.space == AddressSpace::WorkGroup && !used[*handle].is_empty());
+        Ok(workgroup.map(|(_, variable)| u64::from(module.types[variable.ty].inner.size(module.to_ctx()))).sum())
     }
 
     /// The module for one entry point, overrides replaced by their defaults.
@@ -251,18 +267,42 @@ fn bindings(module: &naga::Module, source: &str, info: &naga::valid::FunctionInf
                 _ => (Vec::new(), 0),
             };
             let name = variable.name.clone().unwrap_or_default();
-            Some(Binding { name, group: resource.group, binding: resource.binding, access, fields, bytes, line })
+            Some(Binding {
+                name,
+                group: resource.group,
+                binding: resource.binding,
+                access,
+                fields,
+                bytes,
+                element: element(module, inner),
+                line,
+            })
         })
         .collect();
     bindings.sort_by_key(|binding| (binding.group, binding.binding));
     bindings
 }
 
+fn element(module: &naga::Module, inner: &TypeInner) -> &'static str {
+    let TypeInner::Array { base, .. } = inner else { return "other" };
+    match module.types[*base].inner {
+        TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } | TypeInner::Atomic(scalar) => name_of(scalar),
+        _ => "other",
+    }
+}
+
+fn name_of(scalar: naga::Scalar) -> &'static str {
+    match scalar {
+        naga::Scalar { kind: ScalarKind::Uint, width: 4 } => "u32",
+        naga::Scalar { kind: ScalarKind::Sint, width: 4 } => "i32",
+        naga::Scalar { kind: ScalarKind::Float, width: 4 } => "f32",
+        _ => "other",
+    }
+}
+
 fn field(module: &naga::Module, member: &naga::StructMember) -> Field {
     let kind = match module.types[member.ty].inner {
-        TypeInner::Scalar(naga::Scalar { kind: ScalarKind::Uint, width: 4 }) => "u32",
-        TypeInner::Scalar(naga::Scalar { kind: ScalarKind::Sint, width: 4 }) => "i32",
-        TypeInner::Scalar(naga::Scalar { kind: ScalarKind::Float, width: 4 }) => "f32",
+        TypeInner::Scalar(scalar) => name_of(scalar),
         _ => "other",
     };
     Field { name: member.name.clone().unwrap_or_default(), offset: member.offset, kind }

@@ -272,7 +272,6 @@ impl Machine for CpuMachine<'_> {
 
 /// The error for a flagged gradient.
 pub(super) fn diverged(plan: &Plan, element: u32, step: u64) -> Error {
-    let tensor =
-        plan.parameter_at(element as usize).map_or_else(|| "the gradients".into(), |parameter| parameter.name.clone());
-    Error::NonFinite { tensor, step, last_good: None }
+    let tensor = plan.parameter_at(element as usize).map_or("the parameters", |parameter| &parameter.name);
+    Error::NonFinite { what: format!("gradient in {tensor}"), step: Some(step), last_good: None }
 }

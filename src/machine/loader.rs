@@ -2,11 +2,14 @@
 
 use std::thread::Scope;
 
-use super::records::pack;
+use super::records::{pack, words};
 use crate::data::Split;
 
-/// Batches packed ahead.
+/// Batches packed ahead at most …
 const AHEAD: usize = 64;
+
+/// … and bytes, from two batches on.
+const AHEAD_BYTES: usize = 16 << 20;
 
 /// Packed batches in order, from a thread that ends when they are all taken or this is dropped.
 pub struct Loader {
@@ -23,7 +26,8 @@ impl Loader {
         images: &'env [u32],
         batch: usize,
     ) -> Self {
-        let (full_sender, full) = flume::bounded(AHEAD);
+        let batch_bytes = 4 * words(split.pixels.len() / split.len().max(1), batch);
+        let (full_sender, full) = flume::bounded((AHEAD_BYTES / batch_bytes.max(1)).clamp(2, AHEAD));
         let (empty, empty_receiver) = flume::unbounded::<Vec<u32>>();
         scope.spawn(move || {
             for batch in images.chunks(batch) {

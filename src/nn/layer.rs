@@ -82,6 +82,13 @@ impl Layer {
                 }
                 let [height, width] =
                     fits(Conv2d::new(1, in_channels, *out_channels, size, *window).map(|shape| shape.output))?;
+                // The innermost loops of the kernels, which are not cut into slices.
+                for (what, length) in [("kernel is", window.kernel_size[1]), ("output is", width)] {
+                    if length > MAX_TERMS {
+                        let problem = format!("the {what} too wide");
+                        return Err(refuse(&problem, length.to_string(), format!("at most {MAX_TERMS}")));
+                    }
+                }
                 Ok(vec![*out_channels, height, width])
             }
             Self::MaxPool2d { window } | Self::AvgPool2d { window } => {

@@ -20,7 +20,7 @@ struct File {
 
 /// One number for both axes, or `[height, width]`.
 #[derive(Clone, Copy, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a size of 0 or more, or [height, width]")]
 enum Pair {
     Both(u32),
     Each([u32; 2]),
@@ -101,7 +101,7 @@ impl Network {
             layers
                 .push(layer(spanned.into_inner()).map_err(|problem| Error::usage(format!("line {line}: {problem}")))?);
         }
-        Ok(Self::new(file.name.as_deref().unwrap_or(name), layers))
+        Ok(Self::new(&file.name.map_or_else(|| Ok(from_stem(name)), checked_name)?, layers))
     }
 
     /// The TOML that `parse` reads back.
@@ -113,6 +113,25 @@ impl Network {
         text.push_str("]\n");
         text
     }
+}
+
+/// A name becomes part of a folder's name.
+fn checked_name(name: String) -> Result<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if starts_well && name.len() <= 64 && name.chars().all(allowed) {
+        return Ok(name);
+    }
+    Err(Error::usage(format!(
+        "`name` takes letters, digits, -, _ and . and starts with one of the first two (got {name:?})"
+    )))
+}
+
+/// A file's name, made fit.
+fn from_stem(stem: &str) -> String {
+    let fit = stem.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' });
+    let fit: String = fit.take(64).collect();
+    if fit.starts_with(|c: char| c.is_ascii_alphanumeric()) { fit } else { format!("network{fit}") }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -221,6 +240,33 @@ mod tests {
         assert_eq!(
             network.activations([3, 9, 9]).unwrap_err().to_string(),
             "fc1: this layer needs a flat input (got (4, 3, 3), expected (features), after a flatten layer)"
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_folder() {
+        let name =
+            |text: &str| Network::parse(&format!("name = {text}\nlayers = []"), "my net").map(|network| network.name);
+        assert_eq!(name("\"tiny-1.2\"").unwrap(), "tiny-1.2");
+        for hostile in ["\"../../evil\"", "\"/elsewhere/x\"", "\"\"", "\"-rf\"", "\".hidden\""] {
+            assert!(name(hostile).unwrap_err().to_string().starts_with("`name` takes letters"), "{hostile}");
+        }
+        assert_eq!(Network::parse("layers = []", "my net").unwrap().name, "my-net");
+    }
+
+    #[test]
+    fn sums_that_cannot_be_cut_are_refused() {
+        let wide = |fields: &str, width| {
+            let text = format!("layers = [{{ type = \"conv2d\", out_channels = 1, {fields} }}]");
+            Network::parse(&text, "wide").unwrap().activations([1, 1, width]).unwrap_err().to_string()
+        };
+        assert_eq!(
+            wide("kernel_size = [1, 5000], padding = [0, 5000]", 8),
+            "conv1: the kernel is too wide (got 5000, expected at most 4096)"
+        );
+        assert_eq!(wide("kernel_size = 1", 5000), "conv1: the output is too wide (got 5000, expected at most 4096)");
+        assert!(
+            wide("kernel_size = 1, padding = 4294967295", 8).contains("the padded input is too large along height")
         );
     }
 

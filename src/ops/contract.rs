@@ -55,12 +55,17 @@ impl Contract {
     }
 }
 
-/// The WGSL type of an operand.
-pub fn wgsl_type(operand: &Operand) -> &'static str {
-    match operand.element {
-        Element::F32 => "array<f32>",
-        Element::U32 => "array<u32>",
+/// The WGSL name of an element.
+pub fn element_name(element: Element) -> &'static str {
+    match element {
+        Element::F32 => "f32",
+        Element::U32 => "u32",
     }
+}
+
+/// The WGSL type of an operand.
+pub fn wgsl_type(operand: &Operand) -> String {
+    format!("array<{}>", element_name(operand.element))
 }
 
 /// The WGSL address space of an operand.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::contract::Contract;
+use super::contract::{Contract, element_name};
 use super::{Access, Lowering, Op};
 use crate::error::{Error, Result};
 use crate::gpu::{self, Dispatch, EntryPoint, ParamsField, Shader};
@@ -79,6 +79,11 @@ impl CustomKernel {
                 let problem = format!("`{}` is in group {}, expected @group(0)", binding.name, binding.group);
                 return Err(refuse(binding.line, problem));
             }
+            let expected = element_name(operand.element);
+            if binding.element != expected {
+                let problem = format!("`{}` is made of {}, expected array<{expected}>", binding.name, binding.element);
+                return Err(refuse(binding.line, problem));
+            }
             let writes = binding.access == gpu::Access::ReadWrite;
             if writes && operand.access == Access::Read {
                 let problem = format!("`{}` is an input, expected var<storage, read>", binding.name);
@@ -136,6 +141,16 @@ impl CustomKernel {
             return Err(Error::usage(format!("{file}: no axis for {tile} (expected {})", known.join(", "))));
         }
         let workgroup_size = reflection.workgroup_size(&entry.name)?.iter().map(|&size| u64::from(size)).product();
+        let counted = u64::from(shader.constant("WORKGROUP_SIZE"));
+        if let Some(line) =
+            text.lines().position(|line| line.contains("invocation_index(")).filter(|_| workgroup_size != counted)
+        {
+            let problem = format!(
+                "invocation_index counts workgroups of {counted}, yours has {workgroup_size}: take \
+                 workgroup_index(workgroup, grid) * {workgroup_size}u + local"
+            );
+            return Err(refuse(line as u32 + 1, problem));
+        }
         Ok(Self {
             op: op.name(),
             path: path.into(),

@@ -1,4 +1,4 @@
-//! What a run reports; all but `Progress` are lines of `metrics.jsonl`.
+//! What a run reports; all but `Progress` and `Evaluating` are lines of `metrics.jsonl`.
 
 use serde::Serialize;
 
@@ -32,6 +32,9 @@ pub enum Event {
     /// Now and then, while steps are done.
     #[serde(skip)]
     Progress { epoch: u32, step: u64, steps: u64, images_per_second: f64 },
+    /// Now and then, while the test images are looked at.
+    #[serde(skip)]
+    Evaluating { epoch: u32, step: u64, steps: u64 },
     /// The mean loss of the batches since the line before.
     Loss { epoch: u32, batch: u32, step: u64, loss: f64 },
     /// After an epoch, over the test images.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::machine::Machine;
 
 /// Test images whose logits are read back at a time.
-const EVALUATION_IMAGES: usize = 2048;
+const EVALUATION_IMAGES: usize = 256;
 
 /// How well a network does on labelled images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,7 +43,11 @@ impl Tally {
         let classes = self.confusion.len();
         for (row, &label) in logits.chunks_exact(classes).zip(labels) {
             if row.iter().any(|logit| !logit.is_finite()) {
-                return Err(Error::check(format!("non-finite logits for image {}", self.images)));
+                return Err(Error::NonFinite {
+                    what: format!("logits for test image {}", self.images),
+                    step: None,
+                    last_good: None,
+                });
             }
             // The first of equals, as PyTorch's argmax.
             let prediction = (0..classes).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
@@ -72,18 +76,25 @@ impl Tally {
     }
 }
 
-/// Accuracy, loss and confusion of a machine's parameters over a split.
+/// Accuracy, loss and confusion of a machine's parameters over a split; `None` when `proceed`, which is asked now and then, says no.
 ///
 /// # Errors
 /// A lost device; logits that are not finite.
-pub fn evaluate(machine: &mut impl Machine, split: &Split) -> Result<Evaluation> {
+pub fn evaluate(
+    machine: &mut impl Machine,
+    split: &Split,
+    proceed: &mut dyn FnMut() -> bool,
+) -> Result<Option<Evaluation>> {
     let mut tally = Tally::new(machine.plan().classes as usize);
     for first in (0..split.len()).step_by(EVALUATION_IMAGES) {
+        if !proceed() {
+            return Ok(None);
+        }
         let range = first..split.len().min(first + EVALUATION_IMAGES);
         let logits = machine.logits(split, range.clone())?;
         tally.add(&logits, &split.labels[range])?;
     }
-    Ok(tally.finish())
+    Ok(Some(tally.finish()))
 }
 
 #[cfg(test)]

@@ -16,5 +16,5 @@ pub use event::Event;
 pub use metrics::{Evaluation, evaluate};
 pub use run_folder::RunFolder;
 pub use settings::Settings;
-pub use trainer::{Job, Outcome, Stop, spawn};
+pub use trainer::{Job, Outcome, RunTarget, Stop, spawn};
 pub use weights::{expected, flatten};

@@ -1,6 +1,6 @@
 //! The run folder: `config.toml`, `metrics.jsonl`, the checkpoints, `model.safetensors`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,14 @@ use crate::ops::custom::CustomKernel;
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const KERNELS: &str = "kernels";
+const LOCK: &str = ".lock";
 
 /// A run on disk.
 pub struct RunFolder {
     path: PathBuf,
     metrics: File,
+    /// Held while the run is trained; the system lets it go with the process.
+    _lock: File,
 }
 
 impl RunFolder {
@@ -31,10 +34,24 @@ impl RunFolder {
     /// Something that has the path already.
     pub fn require_free(path: &Path) -> Result<()> {
         if path.exists() {
-            return Err(Error::usage(format!("{} exists", path.display()))
-                .with_hint(format!("continue it with --resume {}, or give another --out", path.display())));
+            return Err(taken(path));
         }
         Ok(())
+    }
+
+    /// As `create`, at the first of `runs/MODEL-N` that is free by then.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn create_next(model: &str, config: &Config, fill: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Self> {
+        loop {
+            let path = Self::next_free(model);
+            match Self::create(&path, config, fill) {
+                // Another run was faster.
+                Err(Error::Usage { .. }) if path.exists() => {}
+                result => return result,
+            }
+        }
     }
 
     /// Makes a new folder with its configuration and whatever `fill` puts into it, all at once: a run that is killed while it
@@ -42,15 +59,25 @@ impl RunFolder {
     ///
     /// # Errors
     /// A folder that exists, or cannot be made.
-    pub fn create(path: &Path, config: &Config, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
+    pub fn create(path: &Path, config: &Config, fill: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Self> {
         Self::require_free(path)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(Error::file("make", parent))?;
         let name = path.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy());
-        let partial = parent.join(format!(".{name}.partial-{}", std::process::id()));
-        fs::create_dir(&partial).map_err(Error::file("make", &partial))?;
-        let filled = fill_folder(&partial, config, fill)
-            .and_then(|()| fs::rename(&partial, path).map_err(Error::file("make", path)));
+        // A start that was killed may have left one behind, under the process id of this one.
+        let partials = (0..).map(|attempt| parent.join(format!(".{name}.partial-{}-{attempt}", std::process::id())));
+        let mut made = partials.map(|partial| (fs::create_dir(&partial), partial));
+        let exists = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AlreadyExists;
+        let Some((made, partial)) = made.find(|(made, _)| !made.as_ref().is_err_and(exists)) else {
+            return Err(taken(path));
+        };
+        made.map_err(Error::file("make", path))?;
+        let filled = fill_folder(&partial, config, fill).and_then(|()| {
+            fs::rename(&partial, path).map_err(|error| match path.exists() {
+                true => taken(path),
+                false => Error::file("make", path)(error),
+            })
+        });
         if let Err(error) = filled {
             // What is left is ours alone; the error that matters is the first.
             fs::remove_dir_all(&partial).ok();
@@ -72,9 +99,15 @@ impl RunFolder {
                 source: std::io::Error::new(std::io::ErrorKind::NotFound, "it has no config.toml"),
             });
         }
+        let lock = path.join(LOCK);
+        let lock_file = File::create(&lock).map_err(Error::file("open", &lock))?;
+        // A file system without locks still gets the run.
+        if let Err(TryLockError::WouldBlock) = lock_file.try_lock() {
+            return Err(Error::usage(format!("{} is being trained by another process", path.display())));
+        }
         let file = path.join(METRICS);
         let metrics = OpenOptions::new().append(true).create(true).open(&file).map_err(Error::file("open", &file))?;
-        Ok(Self { path: path.into(), metrics })
+        Ok(Self { path: path.into(), metrics, _lock: lock_file })
     }
 
     /// Copies users' kernels into the run, which is resumed with them whatever becomes of the files.
@@ -160,7 +193,12 @@ fn is_before(line: &str, position: &Position) -> bool {
     }
 }
 
-fn fill_folder(partial: &Path, config: &Config, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+fn taken(path: &Path) -> Error {
+    Error::usage(format!("{} exists", path.display()))
+        .with_hint(format!("continue it with --resume {}, or give another --out", path.display()))
+}
+
+fn fill_folder(partial: &Path, config: &Config, fill: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
     let file = partial.join(CONFIG);
     let mut output = File::create(&file).map_err(Error::file("write", &file))?;
     output.write_all(config.to_toml()?.as_bytes()).map_err(Error::file("write", &file))?;

@@ -63,11 +63,13 @@ impl Settings {
                 return Err(Error::usage(format!("{flag} must be at least 1 (got 0)")));
             }
         }
-        if !(self.lr.is_finite() && self.lr > 0.0) {
+        // As the kernels see it.
+        let lr = self.lr as f32;
+        if !(lr.is_finite() && lr > 0.0) {
             return Err(Error::usage(format!("--lr must be finite and above 0 (got {})", self.lr)));
         }
         for (flag, value) in [("--momentum", self.momentum), ("--label-smoothing", self.label_smoothing)] {
-            if !(0.0..1.0).contains(&value) {
+            if !(0.0..1.0).contains(&(value as f32)) {
                 return Err(Error::usage(format!("{flag} must be at least 0 and below 1 (got {value})")));
             }
         }

@@ -1,6 +1,6 @@
 //! One thread owns the machine, trains, saves, and reports events to whoever listens.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -27,9 +27,18 @@ pub struct Job {
     pub adapter: Option<Adapter>,
     pub checks: Checks,
     pub gpu_options: GpuOptions,
-    pub run: PathBuf,
-    /// Continue the run in that folder rather than begin one.
-    pub resume: bool,
+    pub run: RunTarget,
+}
+
+/// Which run folder a job writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunTarget {
+    /// A new one, `runs/MODEL-N` with the first N that is free.
+    Next,
+    /// A new one.
+    New(PathBuf),
+    /// One to continue.
+    Resume(PathBuf),
 }
 
 /// A finished run.
@@ -123,15 +132,17 @@ impl<'a, M: Machine> Trainer<'a, M> {
     ) -> Result<Self> {
         let settings = &job.settings;
         let data = DataRecord::new(&job.dataset);
-        let (folder, position, warning) = if job.resume {
-            let config = RunFolder::config(&job.run)?;
+        let (folder, position, warning) = if let RunTarget::Resume(run) = &job.run {
+            // Held from here on: nobody else may move what is read now.
+            let mut folder = RunFolder::open(run)?;
+            let config = RunFolder::config(run)?;
             if config.data.sha256 != data.sha256 {
                 return Err(Error::data(format!(
                     "{} holds other images than the run was trained on (got SHA-256 {:.12}…, expected {:.12}…)",
                     data.source, data.sha256, config.data.sha256
                 )));
             }
-            let restored = checkpoint::load(&job.run, &weights::expected(machine.plan()))?;
+            let restored = checkpoint::load(run, &weights::expected(machine.plan()))?;
             machine.set_state(&weights::state(machine.plan(), &restored.checkpoint))?;
             let position = restored.checkpoint.position;
             let begun = position.epoch.saturating_sub(u32::from(position.batch == 0));
@@ -141,7 +152,6 @@ impl<'a, M: Machine> Trainer<'a, M> {
                     settings.epochs
                 )));
             }
-            let mut folder = RunFolder::open(&job.run)?;
             // What was asked for now also holds for whoever continues after another interruption.
             if config.settings != *settings {
                 folder.configure(&Config { settings: settings.clone(), ..config })?;
@@ -170,10 +180,14 @@ impl<'a, M: Machine> Trainer<'a, M> {
                 adapter: adapter.clone(),
                 kernels: kernels.iter().map(|kernel| kernel.op().into()).collect(),
             };
-            let folder = RunFolder::create(&job.run, &config, |partial| {
+            let mut fill = |partial: &Path| {
                 RunFolder::keep_kernels(partial, kernels)?;
                 checkpoint::save(partial, &first, None)
-            })?;
+            };
+            let folder = match &job.run {
+                RunTarget::New(path) | RunTarget::Resume(path) => RunFolder::create(path, &config, &mut fill)?,
+                RunTarget::Next => RunFolder::create_next(&settings.model, &config, &mut fill)?,
+            };
             machine.set_state(&state)?;
             (folder, position, None)
         };
@@ -247,7 +261,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
                 self.loss_line()?;
             }
             let interrupted = self.stop.is_requested();
-            // The end of an epoch is saved below, after its evaluation, unless someone waits for the end.
+            // The end of an epoch is saved below, unless someone waits for the end.
             if interrupted || (self.position.batch < batches && self.saved_at.elapsed() >= CHECKPOINT_EVERY) {
                 self.save()?;
             }
@@ -258,7 +272,8 @@ impl<'a, M: Machine> Trainer<'a, M> {
 
         // As in the tutorial, what is left of an epoch after its last line is not carried into the next.
         (self.position.loss_sum, self.position.loss_count) = (0.0, 0);
-        let evaluation = evaluate(&mut self.machine, &self.job.dataset.test)?;
+        self.save()?;
+        let Some(evaluation) = self.evaluate()? else { return self.interrupted() };
         self.report(Event::Eval { epoch, step: self.position.step, evaluation: evaluation.clone() })?;
         self.evaluation = Some(evaluation);
         (self.position.epoch, self.position.batch) = (epoch + 1, 0);
@@ -267,6 +282,22 @@ impl<'a, M: Machine> Trainer<'a, M> {
             return self.interrupted();
         }
         Ok(())
+    }
+
+    /// Over the test images; `None` when someone waits for the end.
+    fn evaluate(&mut self) -> Result<Option<Evaluation>> {
+        let Position { epoch, step, .. } = self.position;
+        let steps = u64::from(self.batches()) * u64::from(self.job.settings.epochs);
+        let (events, stop) = (self.events, self.stop);
+        let mut proceed = || {
+            // A sign of life: evaluation may take longer than any silence that is believed.
+            events.send(Event::Evaluating { epoch, step, steps }).ok();
+            !stop.is_requested()
+        };
+        evaluate(&mut self.machine, &self.job.dataset.test, &mut proceed).map_err(|error| match error {
+            Error::NonFinite { what, .. } => Error::NonFinite { what, step: Some(step), last_good: None },
+            other => other,
+        })
     }
 
     /// Trains up to batch `end` of the epoch, or fewer when it is time to save or stop.
@@ -289,7 +320,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
             !stop.is_requested() && saved_at.elapsed() < CHECKPOINT_EVERY
         };
         let losses = self.machine.train(&segment, &mut proceed).map_err(|error| match error {
-            Error::NonFinite { tensor, step, .. } => Error::NonFinite { tensor, step, last_good: Some(self.saved) },
+            Error::NonFinite { what, step, .. } => Error::NonFinite { what, step, last_good: Some(self.saved) },
             other => other,
         })?;
         self.trained += started.elapsed();
@@ -335,7 +366,10 @@ impl<'a, M: Machine> Trainer<'a, M> {
         // A run that was already finished has trained nothing, but is asked for its accuracy all the same.
         let evaluation = match self.evaluation.take() {
             Some(evaluation) => evaluation,
-            None => evaluate(&mut self.machine, &self.job.dataset.test)?,
+            None => match self.evaluate()? {
+                Some(evaluation) => evaluation,
+                None => return Err(Error::Interrupted { step: self.position.step, run: self.folder.path().into() }),
+            },
         };
         let seconds = self.seconds();
         let images = self.position.step as f64 / f64::from(self.batches()) * self.job.dataset.train.len() as f64;

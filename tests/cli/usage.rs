@@ -78,7 +78,7 @@ fn runs_are_not_overwritten_and_not_changed() {
     }
 
     place.run("train --data shapes --limit 8 --epochs 1 --device cpu --out run").success();
-    for flag in ["--batch 8", "--model wide", "--lr 0.1", "--momentum 0", "--seed 1", "--limit 4", "--log-every 1"] {
+    for flag in ["--batch 8", "--model wide", "--momentum 0", "--seed 1", "--limit 4", "--log-every 1"] {
         let name = flag.split(' ').next().unwrap();
         place
             .run(&format!("train --resume run {flag}"))
