@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shadegrad::bench::{self, Clock, MAX_EXECUTIONS};
+use shadegrad::cases;
 use shadegrad::gpu::{Adapters, Checks, Choice, Device, install_hint};
 
 fn kernels(criterion: &mut Criterion) {
@@ -12,13 +13,12 @@ fn kernels(criterion: &mut Criterion) {
     let adapter = adapter.unwrap_or_else(|| panic!("no adapter: {}", install_hint()));
     let device = Device::open(&adapter, Checks::Unchecked).expect("an adapter that opens");
     let mut clock = Clock::new(&device).expect("a device that answers");
-    for op in bench::names() {
-        let sizes = bench::defaults(op).expect("a listed op")[0];
-        let subject = bench::subject(op, sizes).expect("sizes that fit");
-        let mut group = criterion.benchmark_group(format!("{op} {}", subject.op.shape()));
-        group.throughput(Throughput::Elements(subject.op.flops().max(1)));
-        for contender in bench::variants(&subject).expect("variants of a listed op") {
-            let work = bench::prepare(&mut clock, &subject, &contender).expect("a kernel that is right");
+    for timed in cases::timed() {
+        let case = timed.case(timed.defaults[0]).expect("sizes that fit");
+        let mut group = criterion.benchmark_group(format!("{} {}", timed.op, case.op.shape()));
+        group.throughput(Throughput::Elements(case.op.flops().max(1)));
+        for contender in bench::variants(&case).expect("variants of a listed op") {
+            let work = bench::prepare(&mut clock, &case, &contender).expect("a kernel that is right");
             group.bench_function(&*contender.label, |bencher| {
                 bencher.iter_custom(|executions| {
                     let mut time = Duration::ZERO;

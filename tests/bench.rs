@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -10,6 +11,8 @@ use shadegrad::Error;
 use shadegrad::bench::{
     self, Baseline, Bound, Ceilings, Clock, Contender, Measured, Report, Row, Summary, Timing, Verdict, implausible,
 };
+use shadegrad::cases;
+use shadegrad::check;
 use shadegrad::gpu::{Checks, Device, Reflection};
 use shadegrad::nn::Network;
 use shadegrad::ops::{self, PLAIN};
@@ -103,7 +106,7 @@ fn a_baseline_tells_noise_from_regressions() {
 
 #[test]
 fn shapes_are_refused_by_their_key() {
-    let refusal = |op: &str, sizes: &str| bench::subject(op, sizes).err().map(|error| error.to_string()).unwrap();
+    let refusal = |op: &str, sizes: &str| cases::sized(op, sizes).err().map(|error| error.to_string()).unwrap();
     assert_eq!(refusal("matmul", "m=2,k=3"), "matmul: --shape does not give n");
     assert_eq!(refusal("matmul", "m=2,k=3,n=0"), "matmul: n must be at least 1 (got 0)");
     assert_eq!(refusal("matmul", "m=2,k=three,n=4"), "matmul: k is no whole number below 2³² (got three)");
@@ -124,15 +127,15 @@ fn shapes_are_refused_by_their_key() {
 #[test]
 fn every_op_has_sizes_and_is_right_at_them() {
     let device = device();
-    let cased: std::collections::BTreeSet<_> = shadegrad::cases::all().iter().map(|case| case.op.name()).collect();
-    assert_eq!(bench::names().collect::<std::collections::BTreeSet<_>>(), cased, "ops with a case and ops to time");
-    for op in bench::names() {
+    let cased: BTreeSet<_> = cases::all().iter().map(|case| case.op.name()).collect();
+    assert_eq!(cases::timed().map(|timed| timed.op).collect::<BTreeSet<_>>(), cased, "ops with a case and ops to time");
+    for timed in cases::timed() {
         // The first size of each is the small one.
-        let subject = bench::subject(op, bench::defaults(op).unwrap()[0]).unwrap();
-        assert_eq!(subject.op.name(), op);
-        for contender in bench::variants(&subject).unwrap() {
-            let failure = subject.verify(&device, &contender.lowering).unwrap();
-            assert_eq!(failure, None, "{op} {}", contender.label);
+        let case = timed.case(timed.defaults[0]).unwrap();
+        assert_eq!(case.op.name(), timed.op);
+        for contender in bench::variants(&case).unwrap() {
+            let outcome = check::run_lowering(&device, &case, &contender.lowering).unwrap();
+            assert_eq!(outcome.failure, None, "{} {}", timed.op, contender.label);
         }
     }
 }
@@ -141,10 +144,10 @@ fn every_op_has_sizes_and_is_right_at_them() {
 fn a_wrong_kernel_gets_no_time_and_a_right_one_does() {
     let device = device();
     let mut clock = Clock::new(&device).unwrap();
-    let subject = bench::subject("matmul", "m=8,k=16,n=8").unwrap();
-    let mut contenders = bench::variants(&subject).unwrap();
+    let case = cases::sized("matmul", "m=8,k=16,n=8").unwrap();
+    let mut contenders = bench::variants(&case).unwrap();
     // The same kernel with a and b in each other's place.
-    let mut lowering = subject.op.lower(ops::PLAIN).unwrap();
+    let mut lowering = case.op.lower(ops::PLAIN).unwrap();
     for (name, place) in &mut lowering.dispatches[0].bindings {
         match *name {
             "a" => *place = 1,
@@ -153,9 +156,9 @@ fn a_wrong_kernel_gets_no_time_and_a_right_one_does() {
         }
     }
     contenders.push(Contender { label: "swapped".into(), lowering, is_ours: true });
-    let outcomes = bench::measure(&mut clock, &subject, &contenders).unwrap();
+    let outcomes = bench::measure(&mut clock, &case, &contenders).unwrap();
     let rows: Vec<Row> =
-        contenders.iter().zip(outcomes).map(|(contender, outcome)| Row::new(&subject, contender, outcome)).collect();
+        contenders.iter().zip(outcomes).map(|(contender, outcome)| Row::new(&case, contender, outcome)).collect();
     let json = report(&device, rows).to_json();
 
     assert!(json["adapter"]["name"].is_string());
@@ -178,16 +181,16 @@ fn a_wrong_kernel_gets_no_time_and_a_right_one_does() {
 #[test]
 fn timestamps_and_slope_agree() {
     let device = device();
-    let subject = bench::subject("matmul", "m=64,k=64,n=64").unwrap();
-    let contenders = bench::variants(&subject).unwrap();
+    let case = cases::sized("matmul", "m=64,k=64,n=64").unwrap();
+    let contenders = bench::variants(&case).unwrap();
     let mut clock = Clock::new(&device).unwrap();
     if let Some(objection) = &clock.objection {
         println!("only the slope here: {objection}");
         return;
     }
-    let stamped = bench::measure(&mut clock, &subject, &contenders[..1]).unwrap();
+    let stamped = bench::measure(&mut clock, &case, &contenders[..1]).unwrap();
     clock.use_slope();
-    let sloped = bench::measure(&mut clock, &subject, &contenders[..1]).unwrap();
+    let sloped = bench::measure(&mut clock, &case, &contenders[..1]).unwrap();
     let [stamped, sloped] = [&stamped[0], &sloped[0]].map(|outcome| outcome.as_ref().unwrap());
     assert_eq!((stamped.timing, sloped.timing), (Timing::Timestamps, Timing::Slope));
     let ratio = stamped.time.median / sloped.time.median;

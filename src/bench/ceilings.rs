@@ -1,21 +1,14 @@
 //! What the adapter can do at best: the roof that every kernel is held against.
 
-use super::clock::{Clock, Work};
+use super::clock::Clock;
+use super::fma;
 use super::statistics::Summary;
+use super::work::Work;
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Device, DeviceKind, Dispatch, Program, Shader, params};
+use crate::gpu::{Buffer, Device, Dispatch, Program, Shader, params};
 
-static FMA: Shader = Shader::new("bench/fma", include_str!("shaders/fma.wgsl"));
 static COPY: Shader = Shader::new("bench/copy", include_str!("shaders/copy.wgsl"));
 static EMPTY: Shader = Shader::new("bench/empty", include_str!("shaders/empty.wgsl"));
-
-params! {
-    FmaParams {
-        rounds: u32,
-        factor: f32,
-        term: f32,
-    }
-}
 
 params! {
     CopyParams {
@@ -28,11 +21,6 @@ params! {
         value: u32,
     }
 }
-
-/// Below 1, so that no chain overflows or reaches subnormal numbers, which some processors compute slowly.
-const FACTOR: f32 = 0.999;
-const TERM: f32 = 0.001;
-const ROUNDS: u32 = 256;
 
 /// Elements of the copy: with its output 128 MiB, more than caches hold.
 const COPY_LENGTH: usize = 16 << 20;
@@ -70,11 +58,11 @@ impl Ceilings {
     /// # Errors
     /// What the driver refuses; a micro-kernel that does not compute what it should, whose rate would mean nothing.
     pub fn measure(clock: &Clock<'_>) -> Result<Self> {
-        let (fma, output) = fma(clock.device)?;
-        let fma_seconds = typical(clock, &fma)?;
-        verify_fma(clock.device, &output)?;
-        let flops = 2.0 * fma_per_execution(output.size());
-        drop((fma, output));
+        let (work, output) = fma::work(clock.device)?;
+        let fma_seconds = typical(clock, &work)?;
+        fma::verify(clock.device, &output)?;
+        let flops = 2.0 * fma::per_execution(output.size());
+        drop((work, output));
 
         let length = COPY_LENGTH.min((clock.device.max_binding_bytes() / 4) as usize);
         let mut copy_seconds = f64::INFINITY;
@@ -111,49 +99,11 @@ impl Ceilings {
     }
 }
 
-/// Work whose time is known to be proportional to how often it is done.
-pub(super) fn probe_work(device: &Device) -> Result<Work> {
-    Ok(fma(device)?.0)
-}
-
 fn typical(clock: &Clock<'_>, work: &Work) -> Result<f64> {
     let executions = clock.warm_up(work)?;
     let samples: Vec<f64> = (0..SAMPLES).map(|_| clock.sample(work, executions)).collect::<Result<_>>()?;
     // A ceiling is what the device can do, not what it did while busy; the very best sample may be a clock's error.
     Ok(Summary::new(&samples).p5)
-}
-
-fn fma(device: &Device) -> Result<(Work, Buffer)> {
-    // A GPU needs many threads to be full, a processor does not.
-    let length: usize = if device.info().kind == DeviceKind::Software { 1 << 13 } else { 1 << 20 };
-    let output = Buffer::new(device, "multiply-adds", length)?;
-    let params = FmaParams { rounds: ROUNDS, factor: FACTOR, term: TERM };
-    let dispatch = Dispatch::new(&FMA, "fma_rate", &params, &[("output", 0)], length as u64);
-    let program = Program::new(device, &[(dispatch, vec![output.whole()])])?;
-    Ok((Work::whole(program), output))
-}
-
-/// Multiply-adds of an execution whose output has so many bytes.
-fn fma_per_execution(bytes: u64) -> f64 {
-    (bytes / 4) as f64 * f64::from(ROUNDS) * f64::from(FMA.constant("FMA_PER_ROUND"))
-}
-
-/// A driver that stops long loops would seem infinitely fast.
-fn verify_fma(device: &Device, output: &Buffer) -> Result<()> {
-    let actual: Vec<f32> = device.read(output, 0, 64)?;
-    let (factor, term) = (f64::from(FACTOR), f64::from(TERM));
-    let power = factor.powi(4 * ROUNDS as i32);
-    for (local, actual) in actual.into_iter().enumerate() {
-        // 32 lanes that begin at local, local + 1 … local + 31.
-        let begin = 32.0 * local as f64 + 496.0;
-        let expected = power * begin + 32.0 * term * (1.0 - power) / (1.0 - factor);
-        if (f64::from(actual) - expected).abs() > 1e-3 * expected {
-            return Err(Error::gpu(format!(
-                "the driver does not compute the multiply-adds it was asked for (got {actual}, expected {expected})"
-            )));
-        }
-    }
-    Ok(())
 }
 
 fn copy(clock: &Clock<'_>, entry_point: &'static str, length: usize) -> Result<f64> {

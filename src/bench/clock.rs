@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use super::ceilings;
+use super::fma;
+use super::work::Work;
 use crate::error::Result;
-use crate::gpu::{Device, Program, Span, Stamps, StepRow, StepTable};
+use crate::gpu::{Device, Span, Stamps, StepRow, StepTable};
 
 /// How a time was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,33 +24,6 @@ impl Timing {
             Self::Timestamps => "timestamps",
             Self::Slope => "slope",
         }
-    }
-}
-
-/// What is executed again and again: a program made of equal parts that differ only in their buffers, used in turn.
-pub struct Work {
-    pub program: Program,
-    /// Dispatches of one execution.
-    pub dispatches: usize,
-}
-
-impl Work {
-    /// The program as one execution.
-    pub fn whole(program: Program) -> Self {
-        Self { dispatches: program.len(), program }
-    }
-
-    fn parts(&self) -> usize {
-        (self.program.len() / self.dispatches.max(1)).max(1)
-    }
-
-    /// The dispatches of so many executions.
-    fn places(&self, executions: usize) -> impl Iterator<Item = usize> {
-        let (parts, dispatches) = (self.parts(), self.dispatches);
-        (0..executions).flat_map(move |execution| {
-            let first = execution % parts * dispatches;
-            first..first + dispatches
-        })
     }
 }
 
@@ -229,7 +203,8 @@ impl<'a> Clock<'a> {
     /// What is wrong with the timestamps.
     fn probe(&self) -> Result<Option<String>> {
         let Some(stamps) = &self.stamps else { return Ok(Some("the adapter has no timestamps".into())) };
-        let work = ceilings::probe_work(self.device)?;
+        // Its time is known to be proportional to how often it is done.
+        let (work, _) = fma::work(self.device)?;
         let mut executions = 1;
         // By the wall clock, which is sane.
         while self.wall(&work, executions)? < 4.0 * SAMPLE_SECONDS && executions < MAX_EXECUTIONS {

@@ -1,10 +1,12 @@
-//! Timing the kernels of one subject side by side: verified, warmed up, interleaved, verified again.
+//! Timing the kernels of one case side by side: verified, warmed up, interleaved, verified again.
 
 use std::time::Instant;
 
-use super::clock::{Clock, Timing, Work};
+use super::clock::{Clock, Timing};
 use super::statistics::Summary;
-use super::subject::Subject;
+use super::work::Work;
+use crate::cases::Case;
+use crate::check;
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Program};
 use crate::ops::{Access, Lowering};
@@ -26,7 +28,7 @@ const MAX_RUNS: usize = 60;
 /// Samples beyond [`MIN_RUNS`] are taken while a kernel's stay within this time.
 const SECONDS_A_KERNEL: f64 = 0.4;
 
-/// A way to run a subject: one of the op's variants, or anything else with the same operands.
+/// A way to run a case: one of the op's variants, or anything else with the same operands.
 pub struct Contender {
     pub label: String,
     pub lowering: Lowering,
@@ -53,10 +55,10 @@ pub type Outcome = std::result::Result<Measured, String>;
 ///
 /// # Errors
 /// Sizes beyond what a kernel is made for.
-pub fn variants(subject: &Subject) -> Result<Vec<Contender>> {
-    let variants = subject.op.variants().iter();
+pub fn variants(case: &Case) -> Result<Vec<Contender>> {
+    let variants = case.op.variants().iter();
     variants
-        .map(|name| Ok(Contender { label: (*name).into(), lowering: subject.op.lower(name)?, is_ours: true }))
+        .map(|name| Ok(Contender { label: (*name).into(), lowering: case.op.lower(name)?, is_ours: true }))
         .collect()
 }
 
@@ -65,13 +67,13 @@ pub fn variants(subject: &Subject) -> Result<Vec<Contender>> {
 ///
 /// # Errors
 /// What the driver refuses.
-pub fn measure(clock: &mut Clock<'_>, subject: &Subject, contenders: &[Contender]) -> Result<Vec<Outcome>> {
-    clock.set_step(&subject.step);
-    let sets = Sets::new(clock, subject)?;
+pub fn measure(clock: &mut Clock<'_>, case: &Case, contenders: &[Contender]) -> Result<Vec<Outcome>> {
+    clock.set_step(&case.step);
+    let sets = Sets::new(clock, case)?;
     let mut failures: Vec<Option<String>> = Vec::new();
     let mut racers: Vec<Option<Racer>> = Vec::new();
     for contender in contenders {
-        let failure = subject.verify(clock.device, &contender.lowering)?;
+        let failure = check::run_lowering(clock.device, case, &contender.lowering)?.failure;
         racers.push(match failure {
             Some(_) => None,
             None => {
@@ -97,7 +99,7 @@ pub fn measure(clock: &mut Clock<'_>, subject: &Subject, contenders: &[Contender
     let mut outcomes = Vec::new();
     for ((contender, racer), failure) in contenders.iter().zip(racers).zip(failures) {
         outcomes.push(match (racer, failure) {
-            (Some(racer), None) => match sets.verify(clock, subject, contender, &racer.work)? {
+            (Some(racer), None) => match sets.verify(clock, case, contender, &racer.work)? {
                 Some(failure) => Err(format!("after timing: {failure}")),
                 None => Ok(Measured {
                     time: Summary::new(&racer.samples),
@@ -116,12 +118,12 @@ pub fn measure(clock: &mut Clock<'_>, subject: &Subject, contenders: &[Contender
 ///
 /// # Errors
 /// A kernel that does not compute what it should, as [`Error::Check`]; what the driver refuses.
-pub fn prepare(clock: &mut Clock<'_>, subject: &Subject, contender: &Contender) -> Result<Work> {
-    clock.set_step(&subject.step);
-    if let Some(failure) = subject.verify(clock.device, &contender.lowering)? {
-        return Err(Error::check(format!("{} {}: {failure}", subject.op.name(), contender.label)));
+pub fn prepare(clock: &mut Clock<'_>, case: &Case, contender: &Contender) -> Result<Work> {
+    clock.set_step(&case.step);
+    if let Some(failure) = check::run_lowering(clock.device, case, &contender.lowering)?.failure {
+        return Err(Error::check(format!("{} {}: {failure}", case.op.name(), contender.label)));
     }
-    Sets::new(clock, subject)?.work(clock, &contender.lowering)
+    Sets::new(clock, case)?.work(clock, &contender.lowering)
 }
 
 struct Racer {
@@ -138,9 +140,9 @@ struct Sets {
 }
 
 impl Sets {
-    fn new(clock: &Clock<'_>, subject: &Subject) -> Result<Self> {
+    fn new(clock: &Clock<'_>, case: &Case) -> Result<Self> {
         let device = clock.device;
-        let operands = subject.op.operands();
+        let operands = case.op.operands();
         let turns = |access: Access, length: usize| match access {
             Access::Read => true,
             Access::Write => 4 * length >= ROTATED_RESULT_BYTES,
@@ -156,7 +158,7 @@ impl Sets {
         let mut sets: Vec<Vec<Buffer>> = Vec::new();
         for set in 0..count as usize {
             let mut buffers = Vec::new();
-            for (place, (operand, input)) in operands.iter().zip(subject.inputs()).enumerate() {
+            for (place, (operand, input)) in operands.iter().zip(&case.truth().inputs).enumerate() {
                 buffers.push(if set > 0 && !turns(operand.access, operand.length) {
                     sets[0][place].clone()
                 } else {
@@ -189,23 +191,17 @@ impl Sets {
     }
 
     /// What is wrong with the kernel now. What it wrote while it was timed is looked at where it depends on nothing but the inputs.
-    fn verify(
-        &self,
-        clock: &Clock<'_>,
-        subject: &Subject,
-        contender: &Contender,
-        work: &Work,
-    ) -> Result<Option<String>> {
-        let operands = subject.op.operands();
+    fn verify(&self, clock: &Clock<'_>, case: &Case, contender: &Contender, work: &Work) -> Result<Option<String>> {
+        let operands = case.op.operands();
         if operands.iter().any(|operand| operand.access == Access::ReadWrite) {
-            return subject.verify(clock.device, &contender.lowering);
+            return Ok(check::run_lowering(clock.device, case, &contender.lowering)?.failure);
         }
         // Another contender was the last to write here: once more, with the first set.
         clock.sample(work, 1)?;
         if let Some(buffers) = self.sets.first() {
             let contents =
                 operands.iter().zip(buffers).map(|(operand, buffer)| clock.device.read(buffer, 0, operand.length));
-            let failure = subject.compare(&contents.collect::<Result<Vec<_>>>()?);
+            let failure = check::Outcome::of(case, &contents.collect::<Result<Vec<_>>>()?).failure;
             if failure.is_some() {
                 return Ok(failure);
             }

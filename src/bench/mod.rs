@@ -6,21 +6,20 @@
 mod baseline;
 mod ceilings;
 mod clock;
+mod fma;
 mod measure;
 mod plot;
 mod report;
-mod sizes;
 mod statistics;
 mod step;
-mod subject;
+mod work;
 
 pub use baseline::{Baseline, Change, Verdict};
 pub use ceilings::{Bound, Ceilings};
-pub use clock::{Clock, MAX_EXECUTIONS, Timing, Work, implausible};
+pub use clock::{Clock, MAX_EXECUTIONS, Timing, implausible};
 pub use measure::{Contender, Measured, Outcome, measure, prepare, variants};
 pub use plot::roofline;
 pub use report::{Report, Row};
-pub use sizes::{defaults, names, subject};
 pub use statistics::Summary;
 pub use step::{Part, StepReport, chrome_trace, step};
-pub use subject::{Allowance, Subject};
+pub use work::Work;

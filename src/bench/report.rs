@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::ceilings::{Bound, Ceilings};
 use super::measure::{Contender, Measured, Outcome};
-use super::subject::Subject;
+use crate::cases::Case;
 use crate::gpu::{AdapterInfo, Checks};
 
 /// A kernel at a size.
@@ -22,13 +22,13 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn new(subject: &Subject, contender: &Contender, outcome: Outcome) -> Self {
+    pub fn new(case: &Case, contender: &Contender, outcome: Outcome) -> Self {
         Self {
-            op: subject.op.name().into(),
+            op: case.op.name().into(),
             variant: contender.label.clone(),
-            shape: subject.op.shape(),
-            flops: subject.op.flops(),
-            bytes: subject.op.bytes(),
+            shape: case.op.shape(),
+            flops: case.op.flops(),
+            bytes: case.op.bytes(),
             is_ours: contender.is_ours,
             outcome,
         }

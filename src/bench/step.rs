@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::clock::{Clock, Timing, Work};
+use super::clock::{Clock, Timing};
 use super::statistics::Summary;
+use super::work::Work;
 use crate::error::Result;
 use crate::geometry::product;
 use crate::gpu::{Buffer, BufferSlice, Program, Span, StepRow};

@@ -4,7 +4,7 @@
 //! more than k times is within γ_k · Σ|terms|, γ_k = k·u/(1 − k·u), whatever its order (Higham, "Accuracy and Stability of Numerical
 //! Algorithms", §3.1). Subnormals may be flushed to zero, before and after every operation.
 
-use super::{Case, evaluate};
+use super::{Case, Style, evaluate};
 use crate::gpu::StepRow;
 use crate::ops::{Element, Op};
 
@@ -36,6 +36,11 @@ pub(super) fn exact() -> Bound {
 /// Sums whose terms are rounded `roundings` times at most.
 pub(super) fn sums(roundings: u64) -> Bound {
     Box::new(move |case, inputs, _| of_magnitudes(&*case.op, &case.step, inputs, roundings))
+}
+
+/// Sums of products: integers are summed without rounding, whatever the length.
+pub(super) fn products(style: Style, roundings: u64) -> Bound {
+    if style == Style::Integers { exact() } else { sums(roundings) }
 }
 
 /// γ times the sums of absolute values: `op` itself, run over the absolute values of its inputs.

@@ -1,8 +1,9 @@
 //! Convolution: tiles are 4 channels × 4 columns, workgroups 64 invocations, slices 4096 terms.
 
-use super::bound::{exact, sums};
+use super::bound::products;
 use super::pairwise::pairwise;
-use super::{Case, Style};
+use super::{Block, Case, Sizes, Style, Timed};
+use crate::error::Result;
 use crate::geometry::{Conv2d, Window, product};
 use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight};
 
@@ -22,21 +23,61 @@ pub(super) fn input_size(window: &Window, output: [u32; 2], unused: u32) -> [u32
     })
 }
 
-pub fn cases() -> Vec<Case> {
+/// The tutorial's two layers at batch 4, and the wide network's second.
+const TIMED: &[&str] = &[
+    "batch=4,in_channels=3,out_channels=6,height=32,width=32,kernel_size=5",
+    "batch=4,in_channels=6,out_channels=16,height=14,width=14,kernel_size=5",
+    "batch=4,in_channels=50,out_channels=100,height=14,width=14,kernel_size=5",
+];
+
+pub(super) const BLOCK: Block = Block {
+    cases,
+    timed: &[
+        Timed { op: "conv2d_forward", defaults: TIMED, build: |sizes| Ok(forward(sized(sizes)?, Style::Uniform)) },
+        Timed {
+            op: "conv2d_grad_input",
+            defaults: TIMED,
+            build: |sizes| Ok(grad_input(sized(sizes)?, Style::Uniform)),
+        },
+        Timed {
+            op: "conv2d_grad_weight",
+            defaults: TIMED,
+            build: |sizes| Ok(grad_weight(sized(sizes)?, Style::Uniform)),
+        },
+    ],
+};
+
+fn sized(sizes: &Sizes<'_>) -> Result<Conv2d> {
+    let (batch, in_channels) = (sizes.get("batch")?, sizes.get("in_channels")?);
+    let (out_channels, input) = (sizes.get("out_channels")?, [sizes.get("height")?, sizes.get("width")?]);
+    Conv2d::new(batch, in_channels, out_channels, input, sizes.window()?).map_err(|error| sizes.refusal(error))
+}
+
+/// One product and its additions for each tap and input channel, and the bias.
+fn forward(shape: Conv2d, style: Style) -> Case {
+    let [height, width] = shape.window.kernel_size;
+    let terms = product(&[shape.in_channels, height, width]) as u64;
+    Case::new(Conv2dForward(shape), style, products(style, terms.saturating_add(1)))
+}
+
+fn grad_input(shape: Conv2d, style: Style) -> Case {
+    let [height, width] = shape.window.kernel_size;
+    let terms = product(&[shape.out_channels, height, width]) as u64;
+    Case::new(Conv2dGradInput(shape), style, products(style, terms))
+}
+
+fn grad_weight(shape: Conv2d, style: Style) -> Case {
+    let [height, width] = shape.output;
+    let terms = product(&[shape.batch, height, width]) as u64;
+    Case::new(Conv2dGradWeight(shape), style, products(style, terms))
+}
+
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (index, shape) in shapes().into_iter().enumerate() {
-        let taps = u64::from(product(&shape.window.kernel_size) as u32);
-        let places = u64::from(shape.batch) * product(&shape.output) as u64;
-        let style = Style::rounded(index);
-        // One product and its additions for each tap and channel; forward adds the bias as well.
-        let roundings = u64::from(shape.in_channels) * taps + 1;
-        cases.push(Case::new(Conv2dForward(shape), style, sums(roundings)));
-        let roundings = u64::from(shape.out_channels) * taps;
-        cases.push(Case::new(Conv2dGradInput(shape), style, sums(roundings)));
-        cases.push(Case::new(Conv2dGradWeight(shape), style, sums(places)));
-        cases.push(Case::new(Conv2dForward(shape), Style::Integers, exact()));
-        cases.push(Case::new(Conv2dGradInput(shape), Style::Integers, exact()));
-        cases.push(Case::new(Conv2dGradWeight(shape), Style::Integers, exact()));
+        for style in [Style::rounded(index), Style::Integers] {
+            cases.extend([forward(shape, style), grad_input(shape, style), grad_weight(shape, style)]);
+        }
     }
     cases
 }

@@ -1,7 +1,7 @@
 //! ReLU, the non-finite test and SGD: one element an invocation, 64 to a workgroup, 65,535 workgroups to a row of the grid.
 
 use super::bound::{Bound, FLUSH, exact, of_magnitudes};
-use super::{Case, Style};
+use super::{Block, Case, Style, Timed};
 use crate::gpu::{MAX_WORKGROUPS, StepRow};
 use crate::ops::nonfinite::{FINITE, Nonfinite};
 use crate::ops::relu::{ReluBackward, ReluForward};
@@ -10,7 +10,39 @@ use crate::ops::sgd::Sgd;
 /// The last is the tutorial network's parameters.
 const LENGTHS: [u32; 9] = [1, 2, 63, 64, 65, 127, 257, 1000, 62_006];
 
-pub fn cases() -> Vec<Case> {
+/// The tutorial's first activations at batch 4, and the wide network's at batch 32.
+const TIMED_RELU: &[&str] = &["length=18816", "length=1254400"];
+
+pub(super) const BLOCK: Block = Block {
+    cases,
+    timed: &[
+        Timed {
+            op: "relu_forward",
+            defaults: TIMED_RELU,
+            build: |sizes| Ok(relu_forward(sizes.get("length")?, Style::Uniform)),
+        },
+        Timed {
+            op: "relu_backward",
+            defaults: TIMED_RELU,
+            build: |sizes| Ok(relu_backward(sizes.get("length")?, Style::Uniform)),
+        },
+        Timed {
+            op: "nonfinite",
+            defaults: &["length=62006"],
+            build: |sizes| Ok(nonfinite_of(sizes.get("length")?, &[], [FINITE; 2])),
+        },
+        Timed {
+            op: "sgd",
+            defaults: &["length=62006", "length=446334"],
+            build: |sizes| {
+                let sgd = Sgd { length: sizes.get("length")?, momentum: 0.9, weight_decay: 5e-4, nesterov: false };
+                Ok(sgd_of(sgd, Style::Uniform, SGD_STEP, [FINITE; 2]))
+            },
+        },
+    ],
+};
+
+fn cases() -> Vec<Case> {
     let mut cases = relu();
     cases.extend(nonfinite());
     cases.extend(sgd());
@@ -22,14 +54,21 @@ fn relu() -> Vec<Case> {
     let mut cases = Vec::new();
     for length in LENGTHS.into_iter().chain(tutorial) {
         for style in [Style::Uniform, Style::Sparse, Style::Outliers, Style::Integers] {
-            cases.push(Case::new(ReluForward { length }, style, exact()));
-            cases.push(Case::new(ReluBackward { length }, style, masked()));
+            cases.extend([relu_forward(length, style), relu_backward(length, style)]);
         }
     }
     // One workgroup more than a row of the grid holds, then one invocation.
     let folded = MAX_WORKGROUPS as u32 * 64 + 65;
-    cases.push(Case::new(ReluForward { length: folded }, Style::Uniform, exact()));
+    cases.push(relu_forward(folded, Style::Uniform));
     cases
+}
+
+fn relu_forward(length: u32, style: Style) -> Case {
+    Case::new(ReluForward { length }, style, exact())
+}
+
+fn relu_backward(length: u32, style: Style) -> Case {
+    Case::new(ReluBackward { length }, style, masked())
 }
 
 /// The gradient is passed on or not, unrounded; where the activation is subnormal a driver that flushes it blocks the gradient.
@@ -55,19 +94,8 @@ fn nonfinite() -> Vec<Case> {
     const SIGNALLING: u32 = 0xff80_0001;
     const INFINITY: u32 = 0x7f80_0000;
     const NEGATIVE_INFINITY: u32 = 0xff80_0000;
-    let step = StepRow { step: 5, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
     let mut cases = Vec::new();
-    let mut push = |length: u32, flagged: &[(u32, u32)], status: [u32; 2]| {
-        let mut values = Style::Outliers.bits(length as usize, u64::from(length), 0);
-        // The largest finite value and its neighbours by bits stay unflagged.
-        values[0] = f32::MAX.to_bits();
-        values[length as usize / 2] = f32::MIN.to_bits();
-        for &(index, bits) in flagged {
-            values[index as usize] = bits;
-        }
-        let case = Case::new(Nonfinite { length }, Style::Outliers, exact()).step(step);
-        cases.push(case.given("values", values).given("status", status.to_vec()));
-    };
+    let mut push = |length, flagged: &[_], status| cases.push(nonfinite_of(length, flagged, status));
     for length in LENGTHS {
         let (middle, last) = (length / 2, length - 1);
         push(length, &[], [FINITE; 2]);
@@ -83,9 +111,24 @@ fn nonfinite() -> Vec<Case> {
     cases
 }
 
+/// Finite values but for `flagged` places and bits, at step 5.
+fn nonfinite_of(length: u32, flagged: &[(u32, u32)], status: [u32; 2]) -> Case {
+    let mut values = Style::Outliers.bits(length as usize, u64::from(length), 0);
+    // The largest finite value and its neighbours by bits stay unflagged.
+    values[0] = f32::MAX.to_bits();
+    values[length as usize / 2] = f32::MIN.to_bits();
+    for &(index, bits) in flagged {
+        values[index as usize] = bits;
+    }
+    let step = StepRow { step: 5, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
+    let case = Case::new(Nonfinite { length }, Style::Outliers, exact()).step(step);
+    case.given("values", values).given("status", status.to_vec())
+}
+
+const SGD_STEP: StepRow = StepRow { step: 5, order_offset: 0, count: 4, slot: 0, learning_rate: 0.001 };
+
 fn sgd() -> Vec<Case> {
-    let step = StepRow { step: 5, order_offset: 0, count: 4, slot: 0, learning_rate: 0.001 };
-    let large = StepRow { learning_rate: 0.5, ..step };
+    let large = StepRow { learning_rate: 0.5, ..SGD_STEP };
     let settings = [(0.0, 0.0, false), (0.9, 0.0, false), (0.9, 5e-4, false), (0.9, 5e-4, true), (0.0, 0.1, false)];
     let mut cases = Vec::new();
     let mut index = 0;
@@ -93,19 +136,23 @@ fn sgd() -> Vec<Case> {
         for (momentum, weight_decay, nesterov) in settings {
             let sgd = Sgd { length, momentum, weight_decay, nesterov };
             // Not flagged, or only after this step.
-            for (step, status) in [(step, [FINITE; 2]), (large, [6, 0])] {
-                let case = Case::new(sgd, Style::rounded(index), updated()).step(step);
-                cases.push(case.given("status", status.to_vec()));
+            for (step, status) in [(SGD_STEP, [FINITE; 2]), (large, [6, 0])] {
+                cases.push(sgd_of(sgd, Style::rounded(index), step, status));
                 index += 1;
             }
             // Flagged at this step or before it: nothing moves.
             for status in [[5, 0], [4, 1], [1, 0]] {
-                let case = Case::new(sgd, Style::Uniform, exact()).step(large);
-                cases.push(case.given("status", status.to_vec()));
+                cases.push(sgd_of(sgd, Style::Uniform, large, status));
             }
         }
     }
     cases
+}
+
+fn sgd_of(sgd: Sgd, style: Style, step: StepRow, status: [u32; 2]) -> Case {
+    // FINITE is later than every step.
+    let bound = if status[0] > step.step { updated() } else { exact() };
+    Case::new(sgd, style, bound).step(step).given("status", status.to_vec())
 }
 
 /// Weight decay is a product and a sum, and so is momentum: the momentum buffer is rounded four times. Nesterov adds two, the rate and

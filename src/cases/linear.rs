@@ -1,34 +1,69 @@
 //! Matrix products and biases: tiles are 4 × 4, workgroups 64 invocations, slices 4096 terms.
 
-use super::bound::{exact, sums};
+use super::bound::{products, sums};
 use super::pairwise::pairwise;
-use super::{Case, Style};
+use super::{Block, Case, Sizes, Style, Timed};
+use crate::error::Result;
 use crate::geometry::{Channels, Matmul as Shape, product};
 use crate::ops::MAX_TERMS;
 use crate::ops::bias::{BiasAdd, BiasGrad};
 use crate::ops::matmul::Matmul;
 
-pub fn cases() -> Vec<Case> {
+const CHANNELS: &[&str] = &["batch=4,channels=6,size=784", "batch=32,channels=50,size=784"];
+
+pub(super) const BLOCK: Block = Block {
+    cases,
+    timed: &[
+        Timed {
+            op: "matmul",
+            defaults: &["m=4,k=400,n=120,transpose_b=1", "m=256,k=256,n=256", "m=512,k=512,n=512"],
+            build: |sizes| {
+                let (m, k, n) = (sizes.get("m")?, sizes.get("k")?, sizes.get("n")?);
+                let (transpose_a, transpose_b) = (sizes.flag("transpose_a")?, sizes.flag("transpose_b")?);
+                Ok(matmul(Shape { m, k, n, transpose_a, transpose_b }, Style::Uniform))
+            },
+        },
+        Timed { op: "bias_add", defaults: CHANNELS, build: |sizes| Ok(bias_add(sized(sizes)?, Style::Uniform)) },
+        Timed { op: "bias_grad", defaults: CHANNELS, build: |sizes| Ok(bias_grad(sized(sizes)?, Style::Uniform)) },
+    ],
+};
+
+fn sized(sizes: &Sizes<'_>) -> Result<Channels> {
+    Ok(Channels { batch: sizes.get("batch")?, channels: sizes.get("channels")?, size: sizes.get("size")? })
+}
+
+fn matmul(shape: Shape, style: Style) -> Case {
+    Case::new(Matmul(shape), style, products(style, shape.k.into()))
+}
+
+fn bias_add(shape: Channels, style: Style) -> Case {
+    Case::new(BiasAdd(shape), style, sums(1))
+}
+
+/// Beyond what two passes can add there are three, each of at most MAX_TERMS additions: a bound from the number of terms alone would say
+/// nothing.
+fn bias_grad(shape: Channels, style: Style) -> Case {
+    let (terms, most) = (product(&[shape.batch, shape.size]) as u64, u64::from(MAX_TERMS));
+    let roundings = if terms > most * most { 2 * most + 2 } else { terms };
+    Case::new(BiasGrad(shape), style, products(style, roundings))
+}
+
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (index, shape) in products().into_iter().enumerate() {
-        cases.push(Case::new(Matmul(shape), Style::rounded(index), sums(shape.k.into())));
-        cases.push(Case::new(Matmul(shape), Style::Integers, exact()));
+    for (index, shape) in matrices().into_iter().enumerate() {
+        cases.extend([matmul(shape, Style::rounded(index)), matmul(shape, Style::Integers)]);
     }
     for (index, shape) in channels().into_iter().enumerate() {
         let style = Style::rounded(index);
-        cases.push(Case::new(BiasAdd(shape), style, sums(1)));
-        let terms = product(&[shape.batch, shape.size]) as u64;
-        cases.push(Case::new(BiasGrad(shape), style, sums(terms)));
-        cases.push(Case::new(BiasGrad(shape), Style::Integers, exact()));
+        cases.extend([bias_add(shape, style), bias_grad(shape, style), bias_grad(shape, Style::Integers)]);
     }
-    // More slices than one pass may add. Three passes, each of at most MAX_TERMS additions: a bound from the number of terms alone,
-    // 4096 · 4096 + 5, would say nothing.
+    // More slices than one pass may add.
     let huge = Channels { batch: 1, channels: 1, size: MAX_TERMS * MAX_TERMS + 5 };
-    cases.push(Case::new(BiasGrad(huge), Style::Uniform, sums(2 * u64::from(MAX_TERMS) + 2)));
+    cases.push(bias_grad(huge, Style::Uniform));
     cases
 }
 
-fn products() -> Vec<Shape> {
+fn matrices() -> Vec<Shape> {
     const SIDES: [u32; 8] = [1, 3, 4, 5, 7, 63, 64, 65];
     const TERMS: [u32; 6] = [1, 2, 5, 17, 64, 65];
     let swept = pairwise([SIDES.len(), TERMS.len(), SIDES.len(), 2, 2]);

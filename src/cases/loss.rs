@@ -2,7 +2,7 @@
 
 use super::bound::{Bound, DIVISION, FLUSH, U, gamma, of_magnitudes};
 use super::pairwise::pairwise;
-use super::{Case, Style};
+use super::{Block, Case, Style, Timed};
 use crate::gpu::StepRow;
 use crate::ops::MAX_TERMS;
 use crate::ops::mean_loss::MeanLoss;
@@ -11,7 +11,30 @@ use crate::random::{Purpose, Random};
 
 const STEP: StepRow = StepRow { step: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
 
-pub fn cases() -> Vec<Case> {
+pub(super) const BLOCK: Block = Block {
+    cases,
+    timed: &[
+        Timed {
+            op: "softmax_cross_entropy",
+            defaults: &["rows=4,classes=10", "rows=128,classes=10"],
+            build: |sizes| {
+                let (rows, classes) = (sizes.get("rows")?, sizes.get("classes")?);
+                let op = SoftmaxCrossEntropy { rows, classes, label_smoothing: 0.0 };
+                Ok(softmax_of(op, rows, Style::Uniform, &mut Random::new(0, Purpose::Test, 1 << 32)))
+            },
+        },
+        Timed {
+            op: "mean_loss",
+            defaults: &["rows=4", "rows=128"],
+            build: |sizes| {
+                let rows = sizes.get("rows")?;
+                Ok(mean_of(MeanLoss { rows, slots: 1 }, rows, 0, Style::Uniform))
+            },
+        },
+    ],
+};
+
+fn cases() -> Vec<Case> {
     let mut cases = softmax_cross_entropy();
     cases.extend(mean_loss());
     cases
@@ -29,10 +52,7 @@ fn softmax_cross_entropy() -> Vec<Case> {
     let case = |(index, (rows, classes, label_smoothing, count, style)): (usize, (u32, u32, f32, u32, usize))| {
         let op = SoftmaxCrossEntropy { rows, classes, label_smoothing };
         let mut random = Random::new(index as u64, Purpose::Test, 1 << 32);
-        // Rows past the count are padding.
-        let labels = (0..rows).map(|n| if n < count { random.below(classes) } else { u32::MAX }).collect();
-        let case = Case::new(op, Style::rounded(style), softmax_bound(op)).step(StepRow { count, ..STEP });
-        let case = case.given("labels", labels);
+        let case = softmax_of(op, count, Style::rounded(style), &mut random);
         // Every third case has logits of ±1e4 and a few in between: exp of a difference neither overflows nor cancels.
         if index % 3 == 2 {
             let logits = (0..rows * classes).map(|_| [1e4f32, -1e4, 0.0, 9.9e3][random.below(4) as usize].to_bits());
@@ -42,6 +62,12 @@ fn softmax_cross_entropy() -> Vec<Case> {
         }
     };
     swept.chain(special).enumerate().map(case).collect()
+}
+
+/// Rows past the count are padding.
+fn softmax_of(op: SoftmaxCrossEntropy, count: u32, style: Style, random: &mut Random) -> Case {
+    let labels = (0..op.rows).map(|n| if n < count { random.below(op.classes) } else { u32::MAX }).collect();
+    Case::new(op, style, softmax_bound(op)).step(StepRow { count, ..STEP }).given("labels", labels)
 }
 
 /// WGSL: exp is off by 3 + 2·|x| ULP, log by 3 ULP outside [0.5, 2] and by 2⁻²¹ inside; differences of logits are rounded once, which
@@ -102,12 +128,15 @@ fn mean_loss() -> Vec<Case> {
     for (index, rows) in [1u32, 4, 63, 64, 65, 1000].into_iter().enumerate() {
         for (slots, slot) in [(1, 0), (7, 0), (7, 3), (7, 6)] {
             for count in [rows, rows.div_ceil(3)] {
-                let case = Case::new(MeanLoss { rows, slots }, Style::rounded(index), mean_bound());
-                cases.push(case.step(StepRow { count, slot, ..STEP }));
+                cases.push(mean_of(MeanLoss { rows, slots }, count, slot, Style::rounded(index)));
             }
         }
     }
     cases
+}
+
+fn mean_of(op: MeanLoss, count: u32, slot: u32, style: Style) -> Case {
+    Case::new(op, style, mean_bound()).step(StepRow { count, slot, ..STEP })
 }
 
 /// The strided rows of one of 64 invocations, the 64 partial sums, the division. The other slots stay as they are.

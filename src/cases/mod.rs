@@ -1,5 +1,6 @@
 //! What every op is checked on: sizes around each tile and limit, inputs that bite, and how far a result may be from the reference.
-//! One block an op. Inputs, reference values and bounds are computed at their first use.
+//! One block an op, and the only list of ops there is: `check`, `bench` and the tests all start here. Inputs, reference values and bounds
+//! are computed at their first use.
 
 mod bound;
 mod convolution;
@@ -10,12 +11,16 @@ mod linear;
 mod loss;
 mod pairwise;
 mod pooling;
+mod sizes;
 
 use std::sync::OnceLock;
 
 pub use bound::{Bound, gamma};
 pub use fill::Style;
+use sizes::Sizes;
+pub use sizes::Timed;
 
+use crate::error::{Error, Result};
 use crate::gpu::StepRow;
 use crate::ops::{Access, Argument, Arguments, Element, Op, Operand};
 
@@ -81,14 +86,18 @@ impl Case {
     }
 }
 
+/// What a file here has to offer.
+struct Block {
+    cases: fn() -> Vec<Case>,
+    timed: &'static [Timed],
+}
+
+static BLOCKS: [Block; 6] =
+    [convolution::BLOCK, linear::BLOCK, pooling::BLOCK, elementwise::BLOCK, loss::BLOCK, gather::BLOCK];
+
 /// Every case of every op.
 pub fn all() -> Vec<Case> {
-    let mut cases = convolution::cases();
-    cases.extend(linear::cases());
-    cases.extend(pooling::cases());
-    cases.extend(elementwise::cases());
-    cases.extend(loss::cases());
-    cases.extend(gather::cases());
+    let mut cases: Vec<Case> = BLOCKS.iter().flat_map(|block| (block.cases)()).collect();
     for (index, case) in cases.iter_mut().enumerate() {
         case.seed = index as u64;
     }
@@ -98,6 +107,30 @@ pub fn all() -> Vec<Case> {
 /// The cases of one op.
 pub fn of(name: &str) -> Vec<Case> {
     all().into_iter().filter(|case| case.op.name() == name).collect()
+}
+
+/// Every op, by the sizes that it can be timed at.
+pub fn timed() -> impl Iterator<Item = &'static Timed> {
+    BLOCKS.iter().flat_map(|block| block.timed)
+}
+
+/// How one op is asked for by its sizes.
+///
+/// # Errors
+/// An op that there is not, with the list of those there are.
+pub fn timed_op(name: &str) -> Result<&'static Timed> {
+    timed().find(|timed| timed.op == name).ok_or_else(|| {
+        let names: Vec<_> = timed().map(|timed| timed.op).collect();
+        Error::usage(format!("there is no op {name}")).with_hint(format!("the ops are {}", names.join(", ")))
+    })
+}
+
+/// An op of the given sizes: `m=512,k=512,n=512`.
+///
+/// # Errors
+/// An op that there is not; sizes that it does not have.
+pub fn sized(op: &str, sizes: &str) -> Result<Case> {
+    timed_op(op)?.case(sizes)
 }
 
 enum Values {

@@ -1,33 +1,107 @@
 //! Pooling: overlapping windows, windows with gaps between them, ties.
 
-use super::bound::{DIVISION, exact, sums};
+use super::bound::{DIVISION, exact, products, sums};
 use super::convolution::{DILATIONS, KERNELS, PADDINGS, STRIDES, input_size};
 use super::pairwise::pairwise;
-use super::{Case, Style, evaluate};
+use super::{Block, Case, Sizes, Style, Timed, evaluate};
+use crate::error::Result;
 use crate::geometry::{Pool2d, Window, product};
 use crate::gpu::StepRow;
 use crate::ops::avg_pool2d::{AvgPool2dBackward, AvgPool2dForward};
 use crate::ops::global_avg_pool2d::{GlobalAvgPool2dBackward, GlobalAvgPool2dForward};
 use crate::ops::max_pool2d::{MaxPool2dBackward, MaxPool2dForward};
 
-pub fn cases() -> Vec<Case> {
+const TIMED: &[&str] = &["planes=24,height=28,width=28,kernel_size=2,stride=2"];
+/// The wide network's first pooling at batch 32 as well.
+const TIMED_MAX: &[&str] =
+    &["planes=24,height=28,width=28,kernel_size=2,stride=2", "planes=1600,height=28,width=28,kernel_size=2,stride=2"];
+const TIMED_GLOBAL: &[&str] = &["planes=400,size=49"];
+
+pub(super) const BLOCK: Block = Block {
+    cases,
+    timed: &[
+        Timed {
+            op: "max_pool2d_forward",
+            defaults: TIMED_MAX,
+            build: |sizes| Ok(max_forward(sized(sizes)?, Style::Uniform)),
+        },
+        Timed {
+            op: "max_pool2d_backward",
+            defaults: TIMED_MAX,
+            build: |sizes| {
+                let shape = sized(sizes)?;
+                Ok(max_backward(shape, Style::Uniform, winner(&shape, 0)))
+            },
+        },
+        Timed {
+            op: "avg_pool2d_forward",
+            defaults: TIMED,
+            build: |sizes| Ok(avg_forward(sized(sizes)?, Style::Uniform)),
+        },
+        Timed {
+            op: "avg_pool2d_backward",
+            defaults: TIMED,
+            build: |sizes| Ok(avg_backward(sized(sizes)?, Style::Uniform)),
+        },
+        Timed {
+            op: "global_avg_pool2d_forward",
+            defaults: TIMED_GLOBAL,
+            build: |sizes| Ok(global_forward(sizes.get("planes")?, sizes.get("size")?, Style::Uniform)),
+        },
+        Timed {
+            op: "global_avg_pool2d_backward",
+            defaults: TIMED_GLOBAL,
+            build: |sizes| Ok(global_backward(sizes.get("planes")?, sizes.get("size")?, Style::Uniform)),
+        },
+    ],
+};
+
+fn sized(sizes: &Sizes<'_>) -> Result<Pool2d> {
+    let (planes, input) = (sizes.get("planes")?, [sizes.get("height")?, sizes.get("width")?]);
+    Pool2d::new(planes, input, sizes.window()?).map_err(|error| sizes.refusal(error))
+}
+
+fn taps(shape: &Pool2d) -> u64 {
+    product(&shape.window.kernel_size) as u64
+}
+
+fn max_forward(shape: Pool2d, style: Style) -> Case {
+    Case::new(MaxPool2dForward(shape), style, exact())
+}
+
+fn max_backward(shape: Pool2d, style: Style, winner: Vec<u32>) -> Case {
+    Case::new(MaxPool2dBackward(shape), style, products(style, taps(&shape))).given("winner", winner)
+}
+
+fn avg_forward(shape: Pool2d, style: Style) -> Case {
+    Case::new(AvgPool2dForward(shape), style, sums(taps(&shape) + DIVISION))
+}
+
+fn avg_backward(shape: Pool2d, style: Style) -> Case {
+    Case::new(AvgPool2dBackward(shape), style, sums(taps(&shape) + DIVISION))
+}
+
+fn global_forward(planes: u32, size: u32, style: Style) -> Case {
+    Case::new(GlobalAvgPool2dForward { planes, size }, style, sums(u64::from(size) + DIVISION))
+}
+
+fn global_backward(planes: u32, size: u32, style: Style) -> Case {
+    Case::new(GlobalAvgPool2dBackward { planes, size }, style, sums(DIVISION))
+}
+
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (index, shape) in shapes(&DILATIONS).into_iter().enumerate() {
-        let taps = product(&shape.window.kernel_size) as u64;
         // No subnormals: a driver that flushes them sees ties where the reference sees none.
         let style = [Style::Uniform, Style::Outliers][index % 2];
-        cases.push(Case::new(MaxPool2dForward(shape), style, exact()));
-        cases.push(Case::new(MaxPool2dForward(shape), Style::Integers, exact()));
+        cases.extend([max_forward(shape, style), max_forward(shape, Style::Integers)]);
         let winner = winner(&shape, index as u64);
-        let backward = |style, bound| Case::new(MaxPool2dBackward(shape), style, bound).given("winner", winner.clone());
-        cases.push(backward(Style::rounded(index), sums(taps)));
-        cases.push(backward(Style::Integers, exact()));
+        cases.push(max_backward(shape, Style::rounded(index), winner.clone()));
+        cases.push(max_backward(shape, Style::Integers, winner));
     }
     for (index, shape) in shapes(&DILATIONS[..1]).into_iter().enumerate() {
-        let roundings = product(&shape.window.kernel_size) as u64 + DIVISION;
         let style = Style::rounded(index);
-        cases.push(Case::new(AvgPool2dForward(shape), style, sums(roundings)));
-        cases.push(Case::new(AvgPool2dBackward(shape), style, sums(roundings)));
+        cases.extend([avg_forward(shape, style), avg_backward(shape, style)]);
     }
     let mut planes: Vec<[u32; 2]> = pairwise([4, 7])
         .into_iter()
@@ -37,8 +111,7 @@ pub fn cases() -> Vec<Case> {
     planes.extend([[3, 4096], [5, 4097], [2, 9001]]);
     for (index, [planes, size]) in planes.into_iter().enumerate() {
         let style = Style::rounded(index);
-        cases.push(Case::new(GlobalAvgPool2dForward { planes, size }, style, sums(u64::from(size) + DIVISION)));
-        cases.push(Case::new(GlobalAvgPool2dBackward { planes, size }, style, sums(DIVISION)));
+        cases.extend([global_forward(planes, size, style), global_backward(planes, size, style)]);
     }
     cases
 }

@@ -17,7 +17,7 @@ pub use suite::{Row, Selection, Suite};
 use crate::cases::{self, Case};
 use crate::error::{Error, Result};
 use crate::gpu::Device;
-use crate::ops::{self, Access, Lowering};
+use crate::ops::{self, Lowering};
 
 /// Runs one variant of a case, twice.
 ///
@@ -32,7 +32,6 @@ pub fn run(device: &Device, case: &Case, variant: &str) -> Result<Outcome> {
 /// # Errors
 /// What the driver refuses. A wrong result is no error: see [`Outcome::failure`].
 pub fn run_lowering(device: &Device, case: &Case, lowering: &Lowering) -> Result<Outcome> {
-    let operands = case.op.operands();
     let truth = case.truth();
     let rig = Rig::with_lowering(device, &*case.op, lowering, &case.step)?;
     let first = rig.run(&truth.inputs, POISONS[0])?;
@@ -40,18 +39,9 @@ pub fn run_lowering(device: &Device, case: &Case, lowering: &Lowering) -> Result
 
     let mut outcome = Outcome::default();
     for contents in [&first, &second] {
-        for (place, operand) in operands.iter().enumerate() {
-            let actual = &contents.operands[place];
-            if operand.access == Access::Read {
-                if let Some(index) = outcome::first_difference(actual, &truth.inputs[place]) {
-                    outcome.fail(format!("{}[{index}] is an input and was overwritten", operand.name));
-                }
-            } else {
-                outcome.compare(operand, actual, &truth.expected[place], &truth.bounds[place]);
-            }
-        }
+        outcome.compare_all(case, &contents.operands);
     }
-    for (operand, (first, second)) in operands.iter().zip(first.operands.iter().zip(&second.operands)) {
+    for (operand, (first, second)) in case.op.operands().iter().zip(first.operands.iter().zip(&second.operands)) {
         if let Some(index) = outcome::first_difference(first, second) {
             outcome.fail(format!(
                 "{}[{index}] depends on what memory held before: {:#010x} after one poison, {:#010x} after another",

@@ -1,6 +1,7 @@
 //! How far results are from what was expected.
 
-use crate::ops::{Element, Operand};
+use crate::cases::Case;
+use crate::ops::{Access, Element, Operand};
 
 /// How a kernel did on a case.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,26 @@ impl Outcome {
     /// Keeps the first thing that is wrong.
     pub(super) fn fail(&mut self, failure: String) {
         self.failure.get_or_insert(failure);
+    }
+
+    /// What memory holds, as bits by operand, against what a case expects there.
+    pub fn of(case: &Case, contents: &[Vec<u32>]) -> Self {
+        let mut outcome = Self::default();
+        outcome.compare_all(case, contents);
+        outcome
+    }
+
+    pub(super) fn compare_all(&mut self, case: &Case, contents: &[Vec<u32>]) {
+        let truth = case.truth();
+        for (place, (operand, actual)) in case.op.operands().iter().zip(contents).enumerate() {
+            if operand.access == Access::Read {
+                if let Some(index) = first_difference(actual, &truth.inputs[place]) {
+                    self.fail(format!("{}[{index}] is an input and was overwritten", operand.name));
+                }
+            } else {
+                self.compare(operand, actual, &truth.expected[place], &truth.bounds[place]);
+            }
+        }
     }
 
     pub(super) fn compare(&mut self, operand: &Operand, actual: &[u32], expected: &[f64], bounds: &[f64]) {

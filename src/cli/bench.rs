@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use shadegrad::bench::{self, Baseline, Ceilings, Change, Clock, Contender, Report, Row, Subject, Summary, Verdict};
+use shadegrad::bench::{self, Baseline, Ceilings, Change, Clock, Contender, Report, Row, Verdict};
+use shadegrad::cases::{self, Case, Timed};
 use shadegrad::gpu::{Adapters, Checks, Choice, Device, DeviceKind, install_hint};
 use shadegrad::ops::custom::CustomKernel;
 use shadegrad::{Error, Result};
 
 use super::bench_step::StepArgs;
 use super::device::DeviceArgs;
-use super::print::{say, warn};
+use super::print::{number, range, say, time, warn};
 use super::table::{Align, lines};
 use super::watch;
 use super::watchdog::{SHADER_PATIENCE, Watchdog};
@@ -82,19 +83,19 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     let watchdog = (!kernels.is_empty()).then(|| Watchdog::start(patience, "the first kernel"));
     let progress = Progress::new(wanted.len());
     for (op, sizes) in &wanted {
-        let subject = bench::subject(op, sizes)?;
-        progress.next(&subject);
-        let mut contenders = bench::variants(&subject)?;
+        let case = cases::sized(op, sizes)?;
+        progress.next(&case);
+        let mut contenders = bench::variants(&case)?;
         for kernel in &kernels {
-            contenders.push(Contender { label: kernel.name(), lowering: kernel.lower(&*subject.op)?, is_ours: false });
+            contenders.push(Contender { label: kernel.name(), lowering: kernel.lower(&*case.op)?, is_ours: false });
         }
         if let Some(watchdog) = &watchdog {
             watchdog.step(format!("{} at {sizes}", arguments.shaders[0].display()));
         }
-        let outcomes = bench::measure(&mut clock, &subject, &contenders)?;
+        let outcomes = bench::measure(&mut clock, &case, &contenders)?;
         report
             .rows
-            .extend(contenders.iter().zip(outcomes).map(|(contender, outcome)| Row::new(&subject, contender, outcome)));
+            .extend(contenders.iter().zip(outcomes).map(|(contender, outcome)| Row::new(&case, contender, outcome)));
     }
     progress.finish();
     if let Some(watchdog) = watchdog {
@@ -161,17 +162,17 @@ fn wanted(arguments: &BenchArgs) -> Result<Vec<(String, String)>> {
                 .with_hint("shadegrad bench matmul --shape m=512,k=512,n=512"));
         };
         for sizes in &arguments.shape {
-            bench::subject(op, sizes)?;
+            cases::sized(op, sizes)?;
         }
         return Ok(arguments.shape.iter().map(|sizes| (op.clone(), sizes.clone())).collect());
     }
-    let all: Vec<String> = bench::names().map(String::from).collect();
-    let ops = if arguments.ops.is_empty() { &all } else { &arguments.ops };
-    let mut wanted = Vec::new();
-    for op in ops {
-        wanted.extend(bench::defaults(op)?.iter().map(|sizes| (op.clone(), String::from(*sizes))));
-    }
-    Ok(wanted)
+    let ops: Vec<&Timed> = if arguments.ops.is_empty() {
+        cases::timed().collect()
+    } else {
+        arguments.ops.iter().map(|op| cases::timed_op(op)).collect::<Result<_>>()?
+    };
+    let sizes = |timed: &&Timed| timed.defaults.iter().map(|sizes| (timed.op.into(), String::from(*sizes)));
+    Ok(ops.iter().flat_map(sizes).collect())
 }
 
 /// Users' shaders, held against the contract of the one op.
@@ -183,7 +184,7 @@ fn kernels(arguments: &BenchArgs, wanted: &[(String, String)]) -> Result<Vec<Cus
         return Err(Error::usage(format!("--shader needs exactly one OP (got {})", arguments.ops.len()))
             .with_hint("shadegrad bench matmul --shader mine.wgsl"));
     };
-    let example = bench::subject(op, sizes)?;
+    let example = cases::sized(op, sizes)?;
     arguments.shaders.iter().map(|path| CustomKernel::load(path, &*example.op)).collect()
 }
 
@@ -232,9 +233,9 @@ impl Progress {
         Self(bar)
     }
 
-    fn next(&self, subject: &Subject) {
+    fn next(&self, case: &Case) {
         self.0.inc(1);
-        self.0.set_message(format!("{} {}", subject.op.name(), subject.op.shape()));
+        self.0.set_message(format!("{} {}", case.op.name(), case.op.shape()));
         self.0.tick();
     }
 
@@ -369,30 +370,4 @@ fn write_json(value: &serde_json::Value, path: &Path) -> Result<()> {
         return Ok(());
     }
     std::fs::write(path, text + "\n").map_err(Error::file("write", path))
-}
-
-/// `12.3 µs`, `1.23 ms`.
-pub fn time(seconds: f64) -> String {
-    let (scale, unit) = unit(seconds);
-    format!("{} {unit}", number(scale * seconds))
-}
-
-/// p5 to p95 in the unit of the median: `12.1–12.9`.
-pub fn range(summary: &Summary) -> String {
-    let (scale, _) = unit(summary.median);
-    format!("{}–{}", number(scale * summary.p5), number(scale * summary.p95))
-}
-
-fn unit(seconds: f64) -> (f64, &'static str) {
-    if seconds < 1e-3 { (1e6, "µs") } else { (1e3, "ms") }
-}
-
-/// Three digits that count.
-pub fn number(value: f64) -> String {
-    match value {
-        0.0 => "0".into(),
-        v if v < 10.0 => format!("{v:.2}"),
-        v if v < 100.0 => format!("{v:.1}"),
-        v => format!("{v:.0}"),
-    }
 }

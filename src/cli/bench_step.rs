@@ -10,8 +10,7 @@ use shadegrad::train::Settings;
 use shadegrad::units::count;
 use shadegrad::{Error, Result};
 
-use super::bench::{number, range, time};
-use super::print::say;
+use super::print::{number, range, say, time};
 use super::table::{Align, lines};
 
 /// What the images of CIFAR-10 are: the workload that the presets are for.

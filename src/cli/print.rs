@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use shadegrad::Error;
+use shadegrad::bench::Summary;
 
 /// A line on standard output. A reader that has gone away, as in `| head`, is no error.
 pub fn say(line: impl std::fmt::Display) {
@@ -39,5 +40,31 @@ pub fn duration(seconds: f64) -> String {
         s if s < 10.0 => format!("{s:.1} s"),
         s if s < 120.0 => format!("{s:.0} s"),
         s => format!("{} min {} s", (s / 60.0) as u64, (s % 60.0) as u64),
+    }
+}
+
+/// `12.3 µs`, `1.23 ms`.
+pub fn time(seconds: f64) -> String {
+    let (scale, unit) = unit(seconds);
+    format!("{} {unit}", number(scale * seconds))
+}
+
+/// p5 to p95 in the unit of the median: `12.1–12.9`.
+pub fn range(summary: &Summary) -> String {
+    let (scale, _) = unit(summary.median);
+    format!("{}–{}", number(scale * summary.p5), number(scale * summary.p95))
+}
+
+fn unit(seconds: f64) -> (f64, &'static str) {
+    if seconds < 1e-3 { (1e6, "µs") } else { (1e3, "ms") }
+}
+
+/// Three digits that count.
+pub fn number(value: f64) -> String {
+    match value {
+        0.0 => "0".into(),
+        v if v < 10.0 => format!("{v:.2}"),
+        v if v < 100.0 => format!("{v:.1}"),
+        v => format!("{v:.0}"),
     }
 }
