@@ -27,8 +27,13 @@ const CEILINGS: Ceilings = Ceilings { fma_gflops: 100.0, copy_gbps: 10.0, dispat
 /// A kernel of 1 GFLOP and 1 MB whose samples lie evenly between `low` and `high`, in seconds.
 fn row(low: f64, high: f64) -> Row {
     let samples: Vec<f64> = (0..21).map(|place| low + (high - low) * f64::from(place) / 20.0).collect();
-    let measured =
-        Measured { time: Summary::new(&samples), timing: Timing::Timestamps, executions: 1, rotated_bytes: 0 };
+    let measured = Measured {
+        time: Summary::new(&samples),
+        samples: samples.to_vec(),
+        timing: Timing::Timestamps,
+        executions: 1,
+        rotated_bytes: 0,
+    };
     Row {
         op: "matmul".into(),
         variant: PLAIN.into(),

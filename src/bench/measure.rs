@@ -21,12 +21,16 @@ const MAX_SETS: u64 = 32;
 /// one before it, as in a training step; otherwise a GPU would run several at once.
 const ROTATED_RESULT_BYTES: usize = 4 << 20;
 
-/// What a slow kernel gets.
-const MIN_RUNS: usize = 5;
-const MAX_RUNS: usize = 60;
+/// Times that every case comes round. A shared machine can lose a core for seconds: whatever disturbs one stretch of a case's samples is
+/// outvoted by the others.
+pub const ROUNDS: usize = 3;
 
-/// Samples beyond [`MIN_RUNS`] are taken while a kernel's stay within this time.
-const SECONDS_A_KERNEL: f64 = 0.4;
+/// What a slow kernel gets in a round.
+const MIN_RUNS: usize = 3;
+const MAX_RUNS: usize = 20;
+
+/// Samples beyond [`MIN_RUNS`] are taken while a kernel's stay within this time in a round.
+const SECONDS_A_KERNEL: f64 = 0.15;
 
 /// A way to run a case: one of the op's variants, or anything else with the same operands.
 pub struct Contender {
@@ -41,11 +45,21 @@ pub struct Contender {
 pub struct Measured {
     /// Seconds of one execution.
     pub time: Summary,
+    /// Of every sample.
+    pub samples: Vec<f64>,
     pub timing: Timing,
     /// Executions in one sample.
     pub executions: usize,
     /// Bytes of all the copies of operands that were used in turn.
     pub rotated_bytes: u64,
+}
+
+impl Measured {
+    /// With the samples of another round.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.samples.extend(&other.samples);
+        Self { time: Summary::new(&self.samples), ..self }
+    }
 }
 
 /// The time of a kernel, or what is wrong with it.
@@ -62,8 +76,8 @@ pub fn variants(case: &Case) -> Result<Vec<Contender>> {
         .collect()
 }
 
-/// Times the contenders in turn, a sample of each and then again, so that whatever disturbs the machine disturbs all alike. One that fails
-/// before or after gets no time.
+/// One round: times the contenders in turn, a sample of each and then again, so that whatever disturbs the machine disturbs all alike. One
+/// that fails before or after gets no time.
 ///
 /// # Errors
 /// What the driver refuses.
@@ -103,6 +117,7 @@ pub fn measure(clock: &mut Clock<'_>, case: &Case, contenders: &[Contender]) -> 
                 Some(failure) => Err(format!("after timing: {failure}")),
                 None => Ok(Measured {
                     time: Summary::new(&racer.samples),
+                    samples: racer.samples,
                     timing: clock.timing(),
                     executions: racer.executions,
                     rotated_bytes: sets.bytes,
@@ -129,7 +144,8 @@ pub fn prepare(clock: &mut Clock<'_>, case: &Case, contender: &Contender) -> Res
 struct Racer {
     work: Work,
     executions: usize,
-    samples: Vec<f64>,
+    /// Of every sample.
+    pub samples: Vec<f64>,
 }
 
 /// Copies of the operands that take turns.

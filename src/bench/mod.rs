@@ -17,7 +17,7 @@ mod work;
 pub use baseline::{Baseline, Change, Verdict};
 pub use ceilings::{Bound, Ceilings};
 pub use clock::{Clock, MAX_EXECUTIONS, Timing, implausible};
-pub use measure::{Contender, Measured, Outcome, measure, prepare, variants};
+pub use measure::{Contender, Measured, Outcome, ROUNDS, measure, prepare, variants};
 pub use plot::roofline;
 pub use report::{Report, Row};
 pub use statistics::Summary;

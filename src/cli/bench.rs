@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use shadegrad::bench::{self, Baseline, Ceilings, Change, Clock, Contender, Report, Row, Verdict};
+use shadegrad::bench::{self, Baseline, Ceilings, Change, Clock, Contender, Outcome, ROUNDS, Report, Row, Verdict};
 use shadegrad::cases::{self, Case, Timed};
 use shadegrad::gpu::{Adapters, Checks, Choice, Device, DeviceKind, install_hint};
 use shadegrad::ops::custom::CustomKernel;
@@ -81,21 +81,29 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     }
     let patience = SHADER_PATIENCE + 2 * SHADER_PATIENCE * kernels.len() as u32;
     let watchdog = (!kernels.is_empty()).then(|| Watchdog::start(patience, "the first kernel"));
-    let progress = Progress::new(wanted.len());
+    let mut entries = Vec::with_capacity(wanted.len());
     for (op, sizes) in &wanted {
         let case = cases::sized(op, sizes)?;
-        progress.next(&case);
         let mut contenders = bench::variants(&case)?;
         for kernel in &kernels {
             contenders.push(Contender { label: kernel.name(), lowering: kernel.lower(&*case.op)?, is_ours: false });
         }
-        if let Some(watchdog) = &watchdog {
-            watchdog.step(format!("{} at {sizes}", arguments.shaders[0].display()));
+        entries.push((case, contenders, Vec::new()));
+    }
+    let progress = Progress::new(entries.len() * ROUNDS);
+    for _ in 0..ROUNDS {
+        for (case, contenders, outcomes) in &mut entries {
+            progress.next(case);
+            if let Some(watchdog) = &watchdog {
+                watchdog.step(format!("{} at {}", arguments.shaders[0].display(), case.op.shape()));
+            }
+            let round = bench::measure(&mut clock, case, contenders)?;
+            *outcomes = join(std::mem::take(outcomes), round);
         }
-        let outcomes = bench::measure(&mut clock, &case, &contenders)?;
-        report
-            .rows
-            .extend(contenders.iter().zip(outcomes).map(|(contender, outcome)| Row::new(&case, contender, outcome)));
+    }
+    for (case, contenders, outcomes) in entries {
+        let rows = contenders.iter().zip(outcomes).map(|(contender, outcome)| Row::new(&case, contender, outcome));
+        report.rows.extend(rows);
     }
     progress.finish();
     if let Some(watchdog) = watchdog {
@@ -131,6 +139,18 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
             Err(Error::check(format!("{count} of {} kernels do not compute what they should", report.rows.len())))
         }
     }
+}
+
+/// The outcomes of one round more; a kernel that failed in any has failed.
+fn join(before: Vec<Outcome>, round: Vec<Outcome>) -> Vec<Outcome> {
+    if before.is_empty() {
+        return round;
+    }
+    before
+        .into_iter()
+        .zip(round)
+        .map(|(before, round)| before.and_then(|before| round.map(|round| before.and(&round))))
+        .collect()
 }
 
 fn bench_step(arguments: &BenchArgs, quiet: bool) -> Result<()> {
