@@ -19,3 +19,31 @@ pub fn initialise(plan: &Plan, seed: u64) -> Vec<f32> {
     }
     values
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::nn::{Images, Network, PlanRequest};
+    use crate::units::hexadecimal;
+
+    #[test]
+    fn a_seed_gives_the_same_weights_on_every_machine() {
+        let network = Network::load("lenet").unwrap();
+        let images = Images::streamed([3, 32, 32], 10, 1);
+        let plan = PlanRequest { network: &network, images, batch: 1, max_bytes: u64::MAX }.inference().unwrap();
+        let weights = initialise(&plan, 0);
+        let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+        assert_eq!(
+            hexadecimal(&Sha256::digest(&bytes)),
+            "9fb02e4912b8dccb296d8c4401db2a733a588451422cd17019e03bc26a38acc5"
+        );
+        for parameter in &plan.parameters {
+            let bound = 1.0 / (parameter.fan_in as f32).sqrt();
+            let values = &weights[parameter.range()];
+            assert!(values.iter().all(|value| value.abs() <= bound), "{}", parameter.name);
+            assert!(values.iter().any(|value| value.abs() > 0.5 * bound), "{}", parameter.name);
+        }
+    }
+}
