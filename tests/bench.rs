@@ -114,6 +114,13 @@ fn shapes_are_refused_by_their_key() {
     let refusal = |op: &str, sizes: &str| cases::sized(op, sizes).err().map(|error| error.to_string()).unwrap();
     assert_eq!(refusal("matmul", "m=2,k=3"), "matmul: --shape does not give n");
     assert_eq!(refusal("matmul", "m=2,k=3,n=0"), "matmul: n must be at least 1 (got 0)");
+    for (op, sizes) in [
+        ("relu_forward", "length=4294967295"),
+        ("gather", "batch=4294967295,image_length=4294967295"),
+        ("max_pool2d_backward", "planes=4000000,height=4000,width=4000,kernel_size=2,stride=2"),
+    ] {
+        assert!(refusal(op, sizes).ends_with(" elements, at most 268435456 can be drawn"), "{op}");
+    }
     assert_eq!(refusal("matmul", "m=2,k=three,n=4"), "matmul: k is no whole number below 2³² (got three)");
     assert_eq!(refusal("matmul", "m=2,k=3,n=4,n=5"), "matmul: --shape gives n twice");
     assert_eq!(refusal("matmul", "m=2,k"), "matmul: --shape has a part that is no key=value (got k)");

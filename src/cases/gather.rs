@@ -2,6 +2,7 @@
 
 use super::bound::{Bound, of_magnitudes};
 use super::{Block, Case, Style, Timed};
+use crate::geometry::product;
 use crate::gpu::StepRow;
 use crate::ops::gather::{Gather, RECORD_BUFFERS, record_words};
 use crate::random::{Purpose, Random};
@@ -14,6 +15,8 @@ pub(super) const BLOCK: Block = Block {
         // A batch from a window of streamed records.
         build: |sizes| {
             let (batch, image_length) = (sizes.get("batch")?, sizes.get("image_length")?);
+            // Before the records are drawn.
+            sizes.affordable("input", product(&[batch, image_length]))?;
             let records = [batch, 0, 0, 0];
             let op = Gather { batch, image_length, mean: 0.5, deviation: 0.5, records, order: 0 };
             Ok(gather(op, batch, 0, &mut Random::new(0, Purpose::Test, 1 << 32)))

@@ -58,7 +58,10 @@ pub(super) const BLOCK: Block = Block {
 
 fn sized(sizes: &Sizes<'_>) -> Result<Pool2d> {
     let (planes, input) = (sizes.get("planes")?, [sizes.get("height")?, sizes.get("width")?]);
-    Pool2d::new(planes, input, sizes.window()?).map_err(|error| sizes.refusal(error))
+    let shape = Pool2d::new(planes, input, sizes.window()?).map_err(|error| sizes.refusal(error))?;
+    // Before a backward's winners are made from it.
+    sizes.affordable("input", shape.input_len())?;
+    Ok(shape)
 }
 
 fn taps(shape: &Pool2d) -> u64 {

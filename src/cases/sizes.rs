@@ -24,9 +24,15 @@ impl Timed {
         let sizes = Sizes::parse(self, sizes)?;
         let case = (self.build)(&sizes)?;
         sizes.finish()?;
+        for operand in case.op.operands() {
+            sizes.affordable(operand.name, operand.length)?;
+        }
         Ok(case)
     }
 }
+
+/// Elements of an operand, 1 GiB of them: inputs are drawn and results referenced on the host, in f64.
+const MAX_ELEMENTS: usize = 1 << 28;
 
 /// Keys and values as they were typed, and which of them the op has asked for.
 pub struct Sizes<'a> {
@@ -66,6 +72,15 @@ impl<'a> Sizes<'a> {
     }
 
     /// A size, which has to be given and is at least 1.
+    /// # Errors
+    /// An operand too large to draw.
+    pub(super) fn affordable(&self, operand: &str, length: usize) -> Result<()> {
+        if length <= MAX_ELEMENTS {
+            return Ok(());
+        }
+        Err(self.refusal(format!("{operand} would have {length} elements, at most {MAX_ELEMENTS} can be drawn")))
+    }
+
     pub(super) fn get(&self, key: &'static str) -> Result<u32> {
         match self.find(key)? {
             Some(0) => Err(self.refusal(format!("{key} must be at least 1 (got 0)"))),
