@@ -24,6 +24,9 @@ pub struct PlanArgs {
     /// Channels, height and width of an image
     #[arg(long, value_name = "C×H×W", default_value = "3x32x32", value_parser = image_shape)]
     image: [u32; 3],
+    /// Classes of the data, where the network leaves its last layer to them
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    classes: u32,
     /// List every op of a training step too
     #[arg(long)]
     ops: bool,
@@ -41,7 +44,7 @@ fn image_shape(text: &str) -> Result<[u32; 3], String> {
 pub fn run(arguments: &PlanArgs) -> Result<()> {
     Settings { batch: arguments.batch, ..Settings::default() }.check()?;
     let network = Network::load(&arguments.model)?;
-    let activations = network.activations(arguments.image)?;
+    let activations = network.activations(arguments.image, arguments.classes)?;
     let classes = match activations.last().map(|last| last.output.as_slice()) {
         Some(&[classes]) => classes,
         _ => return Err(Error::usage(format!("{} does not end in a linear layer", network.name))),

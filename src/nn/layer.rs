@@ -4,6 +4,14 @@ use crate::error::{Error, Result};
 use crate::geometry::{Conv2d, GeometryError, Pool2d, Window, product};
 use crate::ops::MAX_TERMS;
 
+/// How many outputs a linear layer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Features {
+    Fixed(u32),
+    /// One a class of whatever data the network is trained on; `out_features = "classes"` in a file.
+    Classes,
+}
+
 /// One layer. Shapes leave out the batch: (channels, height, width), or (features) once flat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
@@ -20,7 +28,7 @@ pub enum Layer {
     /// Source: PyTorch nn.Flatten.
     Flatten,
     /// Source: PyTorch nn.Linear.
-    Linear { out_features: u32 },
+    Linear { out_features: Features },
 }
 
 impl Layer {
@@ -48,11 +56,11 @@ impl Layer {
         }
     }
 
-    /// The output shape for an input shape; `name` is for the error.
+    /// The output shape for an input shape and the classes of the data; `name` is for the error.
     ///
     /// # Errors
     /// An input that does not fit.
-    pub fn output_shape(&self, name: &str, input: &[u32]) -> Result<Vec<u32>> {
+    pub fn output_shape(&self, name: &str, input: &[u32], classes: u32) -> Result<Vec<u32>> {
         let refuse = |problem: &str, actual: String, expected: String| Error::Shape {
             layer: name.into(),
             problem: problem.into(),
@@ -107,20 +115,26 @@ impl Layer {
                     .map_err(|_| refuse("too many features", describe(input), format!("at most {}", u32::MAX)))?;
                 Ok(vec![features])
             }
-            Self::Linear { out_features } => match input {
-                [_] if *out_features > 0 => Ok(vec![*out_features]),
-                [_] => Err(refuse("no output features", "0".into(), "at least 1".into())),
-                _ => Err(refuse(
-                    "this layer needs a flat input",
-                    describe(input),
-                    "(features), after a flatten layer".into(),
-                )),
-            },
+            Self::Linear { out_features } => {
+                let out_features = match out_features {
+                    Features::Fixed(features) => *features,
+                    Features::Classes => classes,
+                };
+                match input {
+                    [_] if out_features > 0 => Ok(vec![out_features]),
+                    [_] => Err(refuse("no output features", "0".into(), "at least 1".into())),
+                    _ => Err(refuse(
+                        "this layer needs a flat input",
+                        describe(input),
+                        "(features), after a flatten layer".into(),
+                    )),
+                }
+            }
         }
     }
 
-    /// Shapes of weight and bias for an input shape that fits, and the inputs that one output sums over.
-    pub fn parameters(&self, input: &[u32]) -> Option<LayerParameters> {
+    /// Shapes of weight and bias for an input and an output shape of this layer, and the inputs that one output sums over.
+    pub fn parameters(&self, input: &[u32], output: &[u32]) -> Option<LayerParameters> {
         match *self {
             Self::Conv2d { out_channels, window } => {
                 let [kernel_height, kernel_width] = window.kernel_size;
@@ -130,9 +144,9 @@ impl Layer {
                     fan_in: product(&[input[0], kernel_height, kernel_width]),
                 })
             }
-            Self::Linear { out_features } => Some(LayerParameters {
-                weight: vec![out_features, input[0]],
-                bias: vec![out_features],
+            Self::Linear { .. } => Some(LayerParameters {
+                weight: vec![output[0], input[0]],
+                bias: vec![output[0]],
                 fan_in: input[0] as usize,
             }),
             _ => None,

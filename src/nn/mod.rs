@@ -11,7 +11,7 @@ mod plan_request;
 
 pub use images::Images;
 pub use initialise::initialise;
-pub use layer::Layer;
+pub use layer::{Features, Layer};
 pub use network::{Activation, NamedLayer, Network, PRESETS};
 pub use plan::{Optimiser, Parameter, Phase, Plan, PlanStep, Role, Storage, Tensor, TensorId};
 pub use plan_request::PlanRequest;

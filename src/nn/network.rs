@@ -40,15 +40,15 @@ impl Network {
         Self { name: name.into(), layers: named }
     }
 
-    /// Input and output shape of every layer for one image (channels, height, width).
+    /// Input and output shape of every layer for one image (channels, height, width) of data with so many classes.
     ///
     /// # Errors
     /// The layer that does not fit what comes before it.
-    pub fn activations(&self, image: [u32; 3]) -> Result<Vec<Activation>> {
+    pub fn activations(&self, image: [u32; 3], classes: u32) -> Result<Vec<Activation>> {
         let mut input = image.to_vec();
         let mut activations = Vec::with_capacity(self.layers.len());
         for NamedLayer { name, layer } in &self.layers {
-            let output = layer.output_shape(name, &input)?;
+            let output = layer.output_shape(name, &input, classes)?;
             activations.push(Activation { input, output: output.clone() });
             input = output;
         }
@@ -59,8 +59,8 @@ impl Network {
     ///
     /// # Errors
     /// A layer that does not fit, or logits that are not the classes.
-    pub fn classifier(&self, image: [u32; 3], classes: usize) -> Result<Vec<Activation>> {
-        let activations = self.activations(image)?;
+    pub fn classifier(&self, image: [u32; 3], classes: u32) -> Result<Vec<Activation>> {
+        let activations = self.activations(image, classes)?;
         let refuse = |layer: &str, actual: &[u32]| {
             Err(Error::Shape {
                 layer: layer.into(),
@@ -70,7 +70,7 @@ impl Network {
             })
         };
         match (self.layers.last(), activations.last()) {
-            (Some(_), Some(last)) if last.output == [classes as u32] => Ok(activations),
+            (Some(_), Some(last)) if last.output == [classes] => Ok(activations),
             (Some(layer), Some(last)) => refuse(&layer.name, &last.output),
             _ => refuse(&self.name, &image),
         }
@@ -80,7 +80,7 @@ impl Network {
     pub fn parameter_count(&self, activations: &[Activation]) -> u64 {
         let layers = self.layers.iter().zip(activations);
         layers
-            .filter_map(|(layer, activation)| layer.layer.parameters(&activation.input))
+            .filter_map(|(layer, activation)| layer.layer.parameters(&activation.input, &activation.output))
             .map(|parameters| (product(&parameters.weight) + product(&parameters.bias)) as u64)
             .sum()
     }

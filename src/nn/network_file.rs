@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use super::layer::Layer;
+use super::layer::{Features, Layer};
 use super::network::{Network, PRESETS};
 use crate::error::{Error, Result};
 use crate::geometry::Window;
@@ -58,7 +58,21 @@ struct PoolLine {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LinearLine {
-    out_features: u32,
+    out_features: FeaturesWord,
+}
+
+/// A number, or the word `classes`.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`out_features` is a number or \"classes\"")]
+enum FeaturesWord {
+    Fixed(u32),
+    Word(ClassesWord),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ClassesWord {
+    Classes,
 }
 
 #[derive(Deserialize)]
@@ -176,7 +190,12 @@ fn layer(mut table: toml::Table) -> Result<Layer, String> {
         "global_avg_pool2d" => read::<EmptyLine>(table).map(|_| Layer::GlobalAvgPool2d)?,
         "relu" => read::<EmptyLine>(table).map(|_| Layer::Relu)?,
         "flatten" => read::<EmptyLine>(table).map(|_| Layer::Flatten)?,
-        "linear" => Layer::Linear { out_features: read::<LinearLine>(table)?.out_features },
+        "linear" => Layer::Linear {
+            out_features: match read::<LinearLine>(table)?.out_features {
+                FeaturesWord::Fixed(features) => Features::Fixed(features),
+                FeaturesWord::Word(ClassesWord::Classes) => Features::Classes,
+            },
+        },
         _ => {
             return Err(format!(
                 "no layer {kind} (expected conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, flatten, linear)"
@@ -196,7 +215,8 @@ fn fields(layer: &Layer) -> String {
     match layer {
         Layer::Conv2d { out_channels, window: shape } => format!(", out_channels = {out_channels}{}", window(shape)),
         Layer::MaxPool2d { window: shape } | Layer::AvgPool2d { window: shape } => window(shape),
-        Layer::Linear { out_features } => format!(", out_features = {out_features}"),
+        Layer::Linear { out_features: Features::Fixed(features) } => format!(", out_features = {features}"),
+        Layer::Linear { out_features: Features::Classes } => ", out_features = \"classes\"".into(),
         Layer::GlobalAvgPool2d | Layer::Relu | Layer::Flatten => String::new(),
     }
 }
@@ -234,11 +254,11 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            network.activations([3, 5, 9]).unwrap_err().to_string(),
+            network.activations([3, 5, 9], 10).unwrap_err().to_string(),
             "conv1: the padded input is smaller than the kernel along height (got 5, expected at least 7)"
         );
         assert_eq!(
-            network.activations([3, 9, 9]).unwrap_err().to_string(),
+            network.activations([3, 9, 9], 10).unwrap_err().to_string(),
             "fc1: this layer needs a flat input (got (4, 3, 3), expected (features), after a flatten layer)"
         );
     }
@@ -258,7 +278,7 @@ mod tests {
     fn sums_that_cannot_be_cut_are_refused() {
         let wide = |fields: &str, width| {
             let text = format!("layers = [{{ type = \"conv2d\", out_channels = 1, {fields} }}]");
-            Network::parse(&text, "wide").unwrap().activations([1, 1, width]).unwrap_err().to_string()
+            Network::parse(&text, "wide").unwrap().activations([1, 1, width], 10).unwrap_err().to_string()
         };
         assert_eq!(
             wide("kernel_size = [1, 5000], padding = [0, 5000]", 8),
@@ -272,7 +292,22 @@ mod tests {
 
     #[test]
     fn logits_must_be_the_classes() {
-        let error = Network::load("lenet").unwrap().classifier([3, 32, 32], 3).unwrap_err();
-        assert_eq!(error.to_string(), "fc3: the network does not end in one logit a class (got (10), expected (3))");
+        let end = |features: &str| {
+            let line =
+                format!("layers = [{{ type = \"flatten\" }}, {{ type = \"linear\", out_features = {features} }}]");
+            Network::parse(&line, "end")
+        };
+        assert_eq!(
+            end("10").unwrap().classifier([3, 32, 32], 3).unwrap_err().to_string(),
+            "fc1: the network does not end in one logit a class (got (10), expected (3))"
+        );
+        assert_eq!(end("\"classes\"").unwrap().classifier([3, 32, 32], 3).unwrap()[1].output, [3]);
+        for wrong in ["\"labels\"", "-3", "1.5"] {
+            assert_eq!(
+                end(wrong).unwrap_err().to_string(),
+                "line 1: `out_features` is a number or \"classes\"",
+                "{wrong}"
+            );
+        }
     }
 }

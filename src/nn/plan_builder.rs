@@ -63,7 +63,7 @@ impl<'a> Builder<'a> {
         let alignment = OFFSET_ALIGNMENT as usize / 4;
         let mut offset = 0;
         for (named, activation) in self.network.layers.iter().zip(self.activations) {
-            let Some(parameters) = named.layer.parameters(&activation.input) else { continue };
+            let Some(parameters) = named.layer.parameters(&activation.input, &activation.output) else { continue };
             for (kind, shape) in [("weight", parameters.weight), ("bias", parameters.bias)] {
                 let parameter =
                     Parameter { name: format!("{}.{kind}", named.name), shape, offset, fan_in: parameters.fan_in };
@@ -210,7 +210,7 @@ impl<'a> Builder<'a> {
         let first = layers
             .iter()
             .zip(self.activations)
-            .position(|(named, activation)| named.layer.parameters(&activation.input).is_some());
+            .position(|(named, activation)| named.layer.parameters(&activation.input, &activation.output).is_some());
         let Some(first) = first else { return };
         let mut grad_output = grad_logits;
         while let Some(saved) = saved.pop() {

@@ -57,7 +57,7 @@ impl PlanRequest<'_> {
 
     /// Shapes, with every size checked before anything is computed from it.
     fn activations(&self) -> Result<Vec<Activation>> {
-        let activations = self.network.classifier(self.images.shape, self.images.classes as usize)?;
+        let activations = self.network.classifier(self.images.shape, self.images.classes)?;
         let input = ("input", product(&self.images.shape));
         let outputs = self
             .network
