@@ -3,6 +3,7 @@
 pub mod cifar10;
 pub mod download;
 mod extract;
+pub mod picture;
 pub mod shapes;
 mod source;
 
