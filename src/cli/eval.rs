@@ -100,7 +100,7 @@ fn measure(mut machine: impl Machine, file: &Path, setup: &Setup<'_>) -> Result<
     let momentum = vec![0.0; parameters.len()];
     machine.set_state(&State { parameters, momentum })?;
     match evaluate(&mut machine, &setup.dataset.test, &mut || true)? {
-        Some(evaluation) => Ok(evaluation),
+        Some((evaluation, _)) => Ok(evaluation),
         None => unreachable!("nobody stops it"),
     }
 }

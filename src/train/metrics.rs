@@ -1,6 +1,6 @@
-//! Accuracy, loss and confusion from logits.
+//! Accuracy, loss, confusion and predictions from logits.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::Split;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::machine::Machine;
 const EVALUATION_IMAGES: usize = 256;
 
 /// How well a network does on labelled images.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     pub images: u64,
     /// 0 to 1.
@@ -23,16 +23,48 @@ pub struct Evaluation {
     pub confusion: Vec<Vec<u32>>,
 }
 
+/// What a network makes of each image of a split.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predictions {
+    classes: usize,
+    /// (images, classes).
+    probabilities: Vec<f32>,
+}
+
+impl Predictions {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.probabilities.len() / self.classes.max(1)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.probabilities.is_empty()
+    }
+
+    /// The softmax of image `i`'s logits, one a class; `i` must be below `len`.
+    pub fn probabilities(&self, i: usize) -> &[f32] {
+        &self.probabilities[i * self.classes..(i + 1) * self.classes]
+    }
+
+    /// The class of image `i` and its probability, 0 to 1; `i` must be below `len`.
+    pub fn best(&self, i: usize) -> (usize, f32) {
+        let row = self.probabilities(i);
+        let class = first_highest(row);
+        (class, row[class])
+    }
+}
+
 /// Adds up an evaluation, a batch of logits at a time.
 pub struct Tally {
     confusion: Vec<Vec<u32>>,
     loss: f64,
-    images: u64,
+    predictions: Predictions,
 }
 
 impl Tally {
     pub fn new(classes: usize) -> Self {
-        Self { confusion: vec![vec![0; classes]; classes], loss: 0.0, images: 0 }
+        let predictions = Predictions { classes, probabilities: Vec::new() };
+        Self { confusion: vec![vec![0; classes]; classes], loss: 0.0, predictions }
     }
 
     /// Adds rows of logits (labels, classes).
@@ -44,39 +76,45 @@ impl Tally {
         for (row, &label) in logits.chunks_exact(classes).zip(labels) {
             if row.iter().any(|logit| !logit.is_finite()) {
                 return Err(Error::NonFinite {
-                    what: format!("logits for test image {}", self.images),
+                    what: format!("logits for test image {}", self.predictions.len()),
                     step: None,
                     last_good: None,
                 });
             }
-            // The first of equals, as PyTorch's argmax.
-            let prediction = (0..classes).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
+            let prediction = first_highest(row);
             let highest = f64::from(row[prediction]);
             let total: f64 = row.iter().map(|&logit| (f64::from(logit) - highest).exp()).sum();
             self.loss += total.ln() - (f64::from(row[usize::from(label)]) - highest);
             self.confusion[usize::from(label)][prediction] += 1;
-            self.images += 1;
+            let probabilities = row.iter().map(|&logit| ((f64::from(logit) - highest).exp() / total) as f32);
+            self.predictions.probabilities.extend(probabilities);
         }
         Ok(())
     }
 
-    pub fn finish(self) -> Evaluation {
+    pub fn finish(self) -> (Evaluation, Predictions) {
         let count = |row: &Vec<u32>| row.iter().sum::<u32>();
         let correct: u32 = self.confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
         let share = |part: u32, whole: f64| if whole > 0.0 { f64::from(part) / whole } else { 0.0 };
         let per_class = self.confusion.iter().enumerate().map(|(class, row)| share(row[class], f64::from(count(row))));
-        let images = self.images as f64;
-        Evaluation {
-            images: self.images,
+        let images = self.predictions.len() as f64;
+        let evaluation = Evaluation {
+            images: self.predictions.len() as u64,
             accuracy: share(correct, images),
-            loss: if self.images > 0 { self.loss / images } else { 0.0 },
+            loss: if images > 0.0 { self.loss / images } else { 0.0 },
             per_class: per_class.collect(),
             confusion: self.confusion,
-        }
+        };
+        (evaluation, self.predictions)
     }
 }
 
-/// Accuracy, loss and confusion of a machine's parameters over a split; `None` when `proceed`, which is asked now and then, says no.
+/// The first of equals, as PyTorch's argmax.
+fn first_highest(row: &[f32]) -> usize {
+    (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0)
+}
+
+/// How well a machine's parameters do on a split, in sum and image by image; `None` when `proceed`, which is asked now and then, says no.
 ///
 /// # Errors
 /// A lost device; logits that are not finite.
@@ -84,7 +122,7 @@ pub fn evaluate(
     machine: &mut impl Machine,
     split: &Split,
     proceed: &mut dyn FnMut() -> bool,
-) -> Result<Option<Evaluation>> {
+) -> Result<Option<(Evaluation, Predictions)>> {
     let mut tally = Tally::new(machine.plan().classes as usize);
     for first in (0..split.len()).step_by(EVALUATION_IMAGES) {
         if !proceed() {
@@ -105,7 +143,12 @@ mod tests {
     fn three_images_by_hand() {
         let mut tally = Tally::new(2);
         tally.add(&[0.0, 0.0, 1.0, 3.0, 5.0, 2.0], &[0, 1, 1]).unwrap();
-        let evaluation = tally.finish();
+        let (evaluation, predictions) = tally.finish();
+        assert_eq!(predictions.len(), 3);
+        assert_eq!((predictions.best(0), predictions.probabilities(0)), ((0, 0.5), [0.5, 0.5].as_slice()));
+        let (class, probability) = predictions.best(2);
+        assert_eq!(class, 0);
+        approx::assert_relative_eq!(probability, (1.0 / (1.0 + (-3f64).exp())) as f32);
         assert_eq!(evaluation.confusion, [[1, 0], [1, 1]]);
         assert_eq!(evaluation.per_class, [1.0, 0.5]);
         let losses = [2f64.ln(), (1.0 + (-2f64).exp()).ln(), 3.0 + (1.0 + (-3f64).exp()).ln()];

@@ -13,7 +13,7 @@ mod weights;
 
 pub use config::{AdapterRecord, Config, DataRecord};
 pub use event::Event;
-pub use metrics::{Evaluation, evaluate};
+pub use metrics::{Evaluation, Predictions, evaluate};
 pub use run_folder::RunFolder;
 pub use settings::Settings;
 pub use trainer::{Job, Outcome, RunTarget, Stop, spawn};

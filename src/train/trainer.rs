@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Position};
-use super::{AdapterRecord, Config, DataRecord, Evaluation, Event, RunFolder, Settings, evaluate, weights};
+use super::{
+    AdapterRecord, Config, DataRecord, Evaluation, Event, Predictions, RunFolder, Settings, evaluate, weights,
+};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::gpu::{Adapter, Checks, Device};
@@ -46,6 +48,8 @@ pub enum RunTarget {
 pub struct Outcome {
     pub run: PathBuf,
     pub evaluation: Evaluation,
+    /// Of the test images.
+    pub predictions: Predictions,
     pub weights_sha256: String,
     /// What had to be worked around, for a person to know.
     pub warning: Option<String>,
@@ -117,7 +121,8 @@ struct Trainer<'a, M> {
     /// Step of the checkpoint on disk.
     saved: u64,
     saved_at: Instant,
-    evaluation: Option<Evaluation>,
+    /// Of the parameters as they are.
+    evaluated: Option<(Evaluation, Predictions)>,
     warning: Option<String>,
 }
 
@@ -195,7 +200,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
             trained: Duration::ZERO,
             saved: position.step,
             saved_at: Instant::now(),
-            evaluation: None,
+            evaluated: None,
             job,
             machine,
             folder,
@@ -273,9 +278,9 @@ impl<'a, M: Machine> Trainer<'a, M> {
         // As in the tutorial, what is left of an epoch after its last line is not carried into the next.
         (self.position.loss_sum, self.position.loss_count) = (0.0, 0);
         self.save()?;
-        let Some(evaluation) = self.evaluate()? else { return self.interrupted() };
+        let Some((evaluation, predictions)) = self.evaluate()? else { return self.interrupted() };
         self.report(Event::Eval { epoch, step: self.position.step, evaluation: evaluation.clone() })?;
-        self.evaluation = Some(evaluation);
+        self.evaluated = Some((evaluation, predictions));
         (self.position.epoch, self.position.batch) = (epoch + 1, 0);
         self.save()?;
         if self.stop.is_requested() && self.position.epoch <= settings.epochs {
@@ -285,7 +290,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
     }
 
     /// Over the test images; `None` when someone waits for the end.
-    fn evaluate(&mut self) -> Result<Option<Evaluation>> {
+    fn evaluate(&mut self) -> Result<Option<(Evaluation, Predictions)>> {
         let Position { epoch, step, .. } = self.position;
         let steps = u64::from(self.batches()) * u64::from(self.job.settings.epochs);
         let (events, stop) = (self.events, self.stop);
@@ -364,10 +369,10 @@ impl<'a, M: Machine> Trainer<'a, M> {
         checkpoint::save_model(&self.folder.path().join("model.safetensors"), &parameters)?;
         let weights_sha256 = checkpoint::weights_sha256(&parameters);
         // A run that was already finished has trained nothing, but is asked for its accuracy all the same.
-        let evaluation = match self.evaluation.take() {
-            Some(evaluation) => evaluation,
+        let (evaluation, predictions) = match self.evaluated.take() {
+            Some(evaluated) => evaluated,
             None => match self.evaluate()? {
-                Some(evaluation) => evaluation,
+                Some(evaluated) => evaluated,
                 None => return Err(Error::Interrupted { step: self.position.step, run: self.folder.path().into() }),
             },
         };
@@ -386,6 +391,6 @@ impl<'a, M: Machine> Trainer<'a, M> {
             weights_sha256: weights_sha256.clone(),
         };
         self.report(done)?;
-        Ok(Outcome { run: self.folder.path().into(), evaluation, weights_sha256, warning: self.warning })
+        Ok(Outcome { run: self.folder.path().into(), evaluation, predictions, weights_sha256, warning: self.warning })
     }
 }
