@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shadegrad::data::shapes;
 use shadegrad::gpu::{Adapters, Checks, Choice, Device, install_hint};
-use shadegrad::machine::{GpuMachine, GpuOptions, MAX_SEGMENT, Machine, Segment, Setup, State};
+use shadegrad::machine::{Classifier, GpuMachine, GpuOptions, MAX_SEGMENT, Machine, Segment, Setup, State};
 use shadegrad::nn::{Network, initialise};
 use shadegrad::train::Settings;
 

@@ -11,7 +11,7 @@ use shadegrad::cases;
 use shadegrad::check::{self, Row, Selection, Suite, training};
 use shadegrad::data::shapes;
 use shadegrad::gpu::{Checks, Device};
-use shadegrad::machine::{CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
+use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
 use shadegrad::nn::{Network, Optimiser, initialise};
 
 /// One row of the printed table.

@@ -9,7 +9,7 @@ use common::adapter;
 use safetensors::SafeTensors;
 use shadegrad::data::{Dataset, ImageShape, Split, shapes};
 use shadegrad::gpu::{Checks, Device};
-use shadegrad::machine::{CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
+use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
 use shadegrad::nn::{Network, Optimiser, Plan, initialise};
 use shadegrad::train::{Event, Job, Outcome, RunFolder, RunTarget, Settings, Stop, spawn};
 use shadegrad::{Error, Result};

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::outcome::share;
 use crate::cases::gamma;
 use crate::error::Result;
-use crate::machine::{CpuMachine, GpuMachine, Machine, Segment};
+use crate::machine::{Classifier, CpuMachine, GpuMachine, Machine, Segment};
 use crate::nn::{Plan, PlanStep, TensorId};
 use crate::ops::Argument;
 

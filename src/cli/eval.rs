@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use shadegrad::data::DataSpec;
 use shadegrad::gpu::Device;
-use shadegrad::machine::{CpuMachine, GpuMachine, GpuOptions, Machine, Setup, State};
-use shadegrad::nn::Network;
-use shadegrad::train::{Evaluation, RunFolder, Settings, checkpoint, evaluate, expected, flatten};
+use shadegrad::machine::{Classifier, Inference};
+use shadegrad::train::{Evaluation, Settings, Trained, evaluate};
 use shadegrad::{Error, Result};
 
 use super::data;
@@ -41,31 +40,16 @@ pub struct EvalArgs {
 }
 
 pub fn run(arguments: &EvalArgs) -> Result<()> {
-    let is_run = arguments.weights.is_dir();
-    let file = if is_run { arguments.weights.join("model.safetensors") } else { arguments.weights.clone() };
-    if is_run && !file.is_file() && arguments.weights.join("config.toml").is_file() {
-        let run = arguments.weights.display();
-        return Err(Error::checkpoint(format!("{run} has no model.safetensors: the run is not finished"))
-            .with_hint(format!("shadegrad train --resume {run}")));
-    }
-    // Before a data set is downloaded for it.
-    std::fs::metadata(&file).map_err(Error::file("read", &file))?;
-    let folder = if is_run { Some(arguments.weights.as_path()) } else { file.parent() };
-    let config = folder.filter(|folder| folder.join("config.toml").is_file()).map(RunFolder::config).transpose()?;
-    let network = match (&arguments.model, &config) {
-        (Some(model), _) => Network::load(model)?,
-        (None, Some(config)) => config.network.clone(),
-        (None, None) => Network::load("lenet")?,
-    };
-    let trained_on = config.as_ref().map(|config| config.data.classes.clone());
-    let settings = config.map_or_else(Settings::default, |config| config.settings);
+    let trained = Trained::find(&arguments.weights, arguments.model.as_deref())?;
+    let trained_on = trained.config.as_ref().map(|config| &config.data.classes);
+    let settings = trained.config.as_ref().map_or_else(Settings::default, |config| config.settings.clone());
     let spec: DataSpec = arguments.data.as_ref().unwrap_or(&settings.data).parse().unwrap_or_default();
 
     let to_standard_output = arguments.json.as_deref() == Some(Path::new("-"));
     let header: fn(String) = if to_standard_output { remark } else { say };
     let adapter = arguments.device.open_with(header)?;
     let dataset = data::open(&spec, arguments.limit.or(settings.limit), header)?;
-    if let Some(classes) = trained_on.filter(|classes| *classes != dataset.classes) {
+    if let Some(classes) = trained_on.filter(|classes| **classes != dataset.classes) {
         return Err(Error::data(format!(
             "{} has other classes than the run was trained on (got {}, expected {})",
             dataset.name,
@@ -73,36 +57,18 @@ pub fn run(arguments: &EvalArgs) -> Result<()> {
             classes.join(", ")
         )));
     }
-    let optimiser = settings.optimiser();
-    let setup = Setup { network: &network, dataset: &dataset, batch: 1, optimiser };
-    let evaluation = match adapter {
-        Some(adapter) => {
-            let device = Device::open(&adapter, arguments.device.checks())?;
-            // Nothing is trained: no training image has to be on the device.
-            measure(
-                GpuMachine::new(device, &setup, &GpuOptions { resident_bytes: 0, ..GpuOptions::default() })?,
-                &file,
-                &setup,
-            )?
-        }
-        None => measure(CpuMachine::new(&setup)?, &file, &setup)?,
+    let device = adapter.map(|adapter| Device::open(&adapter, arguments.device.checks())).transpose()?;
+    let classes = dataset.classes.len() as u32;
+    let mut inference = Inference::new(device, &trained.network, dataset.shape, classes, dataset.test.len())?;
+    inference.set_parameters(&trained.parameters(inference.plan())?);
+    let Some((evaluation, _)) = evaluate(&mut inference, &dataset.test, &mut || true)? else {
+        unreachable!("nobody stops it")
     };
     match &arguments.json {
         None => report(&evaluation, &dataset.classes),
         Some(path) => write_json(&evaluation, path)?,
     }
     Ok(())
-}
-
-fn measure(mut machine: impl Machine, file: &Path, setup: &Setup<'_>) -> Result<Evaluation> {
-    let tensors = checkpoint::load_model(file, &expected(machine.plan()))?;
-    let parameters = flatten(machine.plan(), &tensors);
-    let momentum = vec![0.0; parameters.len()];
-    machine.set_state(&State { parameters, momentum })?;
-    match evaluate(&mut machine, &setup.dataset.test, &mut || true)? {
-        Some((evaluation, _)) => Ok(evaluation),
-        None => unreachable!("nobody stops it"),
-    }
 }
 
 fn report(evaluation: &Evaluation, classes: &[String]) {

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::records::{pack, words};
-use super::{INFERENCE_BATCH, MAX_SEGMENT, Machine, Segment, Setup, State};
+use super::{Classifier, MAX_SEGMENT, Machine, Segment, Setup, State, inference};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::gpu::StepRow;
-use crate::nn::{Images, Plan, PlanRequest, PlanStep, Role, Storage, TensorId};
+use crate::nn::{Images, Network, Plan, PlanRequest, PlanStep, Role, Storage, TensorId};
 use crate::ops::nonfinite::FINITE;
 use crate::ops::{Access, Argument, Arguments, Element};
 
@@ -148,23 +148,24 @@ fn zeros<T: Clone>(storage: &Storage, zero: T) -> Result<Vec<T>> {
 pub struct CpuMachine<'a> {
     dataset: &'a Dataset,
     training: Walk,
-    inference: Walk,
-    inference_batch: u32,
+    inference: CpuInference,
 }
+
+/// The forward ops alone.
+pub(super) struct CpuInference(Walk);
 
 impl<'a> CpuMachine<'a> {
     /// # Errors
     /// A layer that does not fit.
     pub fn new(setup: &Setup<'a>) -> Result<Self> {
         let (dataset, batch) = (setup.dataset, setup.batch);
-        let images = |count| Images::streamed(image_shape(dataset), dataset.classes.len() as u32, count);
-        let request = |batch| PlanRequest { network: setup.network, images: images(batch), batch, max_bytes: u64::MAX };
-        let inference_batch = INFERENCE_BATCH.min(dataset.test.len().max(1) as u32);
+        let images = Images::streamed(image_shape(dataset), dataset.classes.len() as u32, batch);
+        let request = PlanRequest { network: setup.network, images, batch, max_bytes: u64::MAX };
+        let window = inference::window(dataset.shape, images.classes, dataset.test.len());
         Ok(Self {
             dataset,
-            training: Walk::new(request(batch).training(&setup.optimiser, MAX_SEGMENT)?)?,
-            inference: Walk::new(request(inference_batch).inference()?)?,
-            inference_batch,
+            training: Walk::new(request.training(&setup.optimiser, MAX_SEGMENT)?)?,
+            inference: CpuInference::new(setup.network, window)?,
         })
     }
 
@@ -224,11 +225,50 @@ pub(super) fn image_shape(dataset: &Dataset) -> [u32; 3] {
     [dataset.shape.channels, dataset.shape.height, dataset.shape.width]
 }
 
-impl Machine for CpuMachine<'_> {
+impl CpuInference {
+    /// `images` is the window of records that it passes images through.
+    pub fn new(network: &Network, images: Images) -> Result<Self> {
+        let request = PlanRequest { network, images, batch: images.records[0], max_bytes: u64::MAX };
+        Ok(Self(Walk::new(request.inference()?)?))
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.0.plan
+    }
+
+    pub fn set_parameters(&mut self, parameters: Vec<f64>) {
+        *self.0.storage("parameters").f64_mut() = parameters;
+    }
+
+    /// Logits (images, classes) of a range of a split.
+    pub fn logits(&mut self, split: &Split, range: Range<usize>) -> Result<Vec<f32>> {
+        let walk = &mut self.0;
+        let (batch, classes) = (walk.plan.batch as usize, walk.plan.classes as usize);
+        let mut logits = Vec::with_capacity(range.len() * classes);
+        for first in range.clone().step_by(batch) {
+            let count = batch.min(range.end - first);
+            fill(walk, split, first..first + count);
+            let row = StepRow { step: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 };
+            walk.step(&row, &mut unobserved)?;
+            let output = walk.tensor(walk.plan.logits);
+            logits.extend(output[..count * classes].iter().map(|&value| value as f32));
+        }
+        Ok(logits)
+    }
+}
+
+impl Classifier for CpuMachine<'_> {
     fn plan(&self) -> &Plan {
         &self.training.plan
     }
 
+    fn logits(&mut self, split: &Split, range: Range<usize>) -> Result<Vec<f32>> {
+        self.inference.set_parameters(self.training.storage("parameters").f64().to_vec());
+        self.inference.logits(split, range)
+    }
+}
+
+impl Machine for CpuMachine<'_> {
     fn set_state(&mut self, state: &State) -> Result<()> {
         let widen = |values: &[f32]| values.iter().copied().map(f64::from).collect();
         *self.training.storage("parameters").f64_mut() = widen(&state.parameters);
@@ -249,23 +289,8 @@ impl Machine for CpuMachine<'_> {
         self.train_observed(segment, proceed, &mut unobserved)
     }
 
-    fn logits(&mut self, split: &Split, range: Range<usize>) -> Result<Vec<f32>> {
-        *self.inference.storage("parameters").f64_mut() = self.training.storage("parameters").f64().to_vec();
-        let (batch, classes) = (self.inference_batch as usize, self.inference.plan.classes as usize);
-        let mut logits = Vec::with_capacity(range.len() * classes);
-        for first in range.clone().step_by(batch) {
-            let count = batch.min(range.end - first);
-            fill(&mut self.inference, split, first..first + count);
-            let row = StepRow { step: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 };
-            self.inference.step(&row, &mut unobserved)?;
-            let output = self.inference.tensor(self.inference.plan.logits);
-            logits.extend(output[..count * classes].iter().map(|&value| value as f32));
-        }
-        Ok(logits)
-    }
-
     fn bytes(&self) -> u64 {
-        2 * (self.training.plan.bytes() + self.inference.plan.bytes())
+        2 * (self.training.plan.bytes() + self.inference.plan().bytes())
             + 4 * words(self.dataset.shape.len(), self.training.plan.batch as usize) as u64
     }
 }

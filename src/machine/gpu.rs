@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::cpu::{diverged, image_shape};
+use super::inference::{self, GpuInference};
 use super::loader::Loader;
 use super::memory::Memory;
 use super::records::{pack, words};
-use super::{INFERENCE_BATCH, MAX_SEGMENT, Machine, Segment, Setup, State};
+use super::{Classifier, MAX_SEGMENT, Machine, Segment, Setup, State};
 use crate::data::{Dataset, Split};
 use crate::error::Result;
-use crate::gpu::{Buffer, Device, Program, StepRow, StepTable, Submission};
+use crate::gpu::{Device, Program, StepRow, StepTable, Submission};
 use crate::nn::{Images, Plan, PlanRequest, TensorId};
 use crate::ops::Selection;
 use crate::ops::nonfinite::FINITE;
@@ -57,7 +58,7 @@ pub struct GpuMachine<'a> {
     memory: Memory,
     program: Program,
     table: StepTable,
-    inference: Inference,
+    inference: GpuInference,
     /// Steps of the next submit; follows the measured time of a step.
     steps_per_submit: usize,
     /// Whether the images stay on the GPU.
@@ -66,13 +67,6 @@ pub struct GpuMachine<'a> {
     window: usize,
     rows: Vec<StepRow>,
     host_time: Duration,
-}
-
-struct Inference {
-    plan: Plan,
-    memory: Memory,
-    program: Program,
-    table: StepTable,
 }
 
 /// How the training images are laid out on the GPU, and how many batches of them a submit may use.
@@ -113,7 +107,9 @@ impl<'a> GpuMachine<'a> {
         plan.fits(max_bytes)?;
         let mut memory = Memory::new(&device, &plan, &[])?;
         let program = memory.program(&device, &plan, &options.selection)?;
-        let inference = Inference::new(&device, setup, options, memory.buffer(&plan, "parameters"))?;
+        let window = inference::window(dataset.shape, plan.classes, dataset.test.len());
+        let parameters = memory.buffer(&plan, "parameters");
+        let inference = GpuInference::new(&device, setup.network, window, &options.selection, Some(parameters))?;
         let machine = Self {
             table: StepTable::new(&device, MAX_STEPS)?,
             device,
@@ -257,24 +253,17 @@ impl<'a> GpuMachine<'a> {
     }
 }
 
-impl Inference {
-    fn new(device: &Device, setup: &Setup<'_>, options: &GpuOptions, parameters: &Buffer) -> Result<Self> {
-        let dataset = setup.dataset;
-        let batch = INFERENCE_BATCH.min(dataset.test.len().max(1) as u32);
-        let images = Images::streamed(image_shape(dataset), dataset.classes.len() as u32, batch);
-        let max_bytes = device.max_binding_bytes();
-        let plan = PlanRequest { network: setup.network, images, batch, max_bytes }.inference()?;
-        let mut memory = Memory::new(device, &plan, &[("parameters", parameters)])?;
-        let program = memory.program(device, &plan, &options.selection)?;
-        Ok(Self { plan, memory, program, table: StepTable::new(device, 1)? })
-    }
-}
-
-impl Machine for GpuMachine<'_> {
+impl Classifier for GpuMachine<'_> {
     fn plan(&self) -> &Plan {
         &self.plan
     }
 
+    fn logits(&mut self, split: &Split, range: Range<usize>) -> Result<Vec<f32>> {
+        self.inference.logits(&self.device, split, range)
+    }
+}
+
+impl Machine for GpuMachine<'_> {
     fn set_state(&mut self, state: &State) -> Result<()> {
         self.device.write(self.memory.buffer(&self.plan, "parameters"), 0, &state.parameters);
         self.device.write(self.memory.buffer(&self.plan, "momentum"), 0, &state.momentum);
@@ -308,35 +297,8 @@ impl Machine for GpuMachine<'_> {
         self.device.read(self.memory.buffer(&self.plan, "losses"), 0, done)
     }
 
-    fn logits(&mut self, split: &Split, range: Range<usize>) -> Result<Vec<f32>> {
-        let Inference { plan, memory, program, table } = &mut self.inference;
-        let (batch, classes) = (plan.batch as usize, plan.classes as usize);
-        let (output, offset) = memory.locate(plan, plan.logits);
-        let results = Buffer::new(&self.device, "logits of the split", range.len() * classes)?;
-        let mut records = Vec::new();
-        let mut before: Option<Submission> = None;
-        for first in range.clone().step_by(batch) {
-            let count = batch.min(range.end - first);
-            records.clear();
-            pack(split, first..first + count, &mut records);
-            self.device.write(memory.buffer(plan, "records_0"), 0, &records);
-            table.write(
-                &self.device,
-                &[StepRow { step: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 }],
-            );
-            let submission = self.device.submit(|encoder| {
-                program.record(encoder, table, 1);
-                results.copy_from(encoder, (first - range.start) * classes, output, offset, count * classes);
-            })?;
-            if let Some(before) = before.replace(submission) {
-                self.device.wait(&before)?;
-            }
-        }
-        self.device.read(&results, 0, range.len() * classes)
-    }
-
     fn bytes(&self) -> u64 {
-        self.memory.bytes(&[]) + self.inference.memory.bytes(&["parameters"])
+        self.memory.bytes(&[]) + self.inference.bytes()
     }
 
     fn host_seconds(&self) -> f64 {

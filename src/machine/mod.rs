@@ -2,12 +2,14 @@
 
 mod cpu;
 mod gpu;
+mod inference;
 mod loader;
 mod memory;
 mod records;
 
 pub use cpu::{CpuMachine, Observer};
 pub use gpu::{GpuMachine, GpuOptions};
+pub use inference::Inference;
 
 use crate::data::{Dataset, Split};
 use crate::error::Result;
@@ -45,11 +47,20 @@ pub struct Segment<'a> {
     pub learning_rate: f32,
 }
 
-/// Something that trains.
-pub trait Machine {
-    /// The plan of a training step.
+/// Something that turns images into logits.
+pub trait Classifier {
+    /// The plan that its parameters belong to: of a training step where it trains, else of an inference.
     fn plan(&self) -> &Plan;
 
+    /// Logits (images, classes) of a range of a split.
+    ///
+    /// # Errors
+    /// A lost or silent device.
+    fn logits(&mut self, split: &Split, range: std::ops::Range<usize>) -> Result<Vec<f32>>;
+}
+
+/// Something that trains.
+pub trait Machine: Classifier {
     /// Replaces what is trained.
     ///
     /// # Errors
@@ -68,12 +79,6 @@ pub trait Machine {
     /// # Errors
     /// A non-finite gradient, which leaves the parameters of the step before; a lost or silent device.
     fn train(&mut self, segment: &Segment<'_>, proceed: &mut dyn FnMut(u32) -> bool) -> Result<Vec<f32>>;
-
-    /// Logits (images, classes) of a range of a split.
-    ///
-    /// # Errors
-    /// A lost or silent device.
-    fn logits(&mut self, split: &Split, range: std::ops::Range<usize>) -> Result<Vec<f32>>;
 
     /// Bytes of buffers it holds on its device.
     fn bytes(&self) -> u64;

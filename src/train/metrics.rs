@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::machine::Machine;
+use crate::machine::Classifier;
 
 /// Test images whose logits are read back at a time.
 const EVALUATION_IMAGES: usize = 256;
@@ -114,22 +114,22 @@ fn first_highest(row: &[f32]) -> usize {
     (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0)
 }
 
-/// How well a machine's parameters do on a split, in sum and image by image; `None` when `proceed`, which is asked now and then, says no.
+/// How well a network does on a split, in sum and image by image; `None` when `proceed`, which is asked now and then, says no.
 ///
 /// # Errors
 /// A lost device; logits that are not finite.
 pub fn evaluate(
-    machine: &mut impl Machine,
+    classifier: &mut impl Classifier,
     split: &Split,
     proceed: &mut dyn FnMut() -> bool,
 ) -> Result<Option<(Evaluation, Predictions)>> {
-    let mut tally = Tally::new(machine.plan().classes as usize);
+    let mut tally = Tally::new(classifier.plan().classes as usize);
     for first in (0..split.len()).step_by(EVALUATION_IMAGES) {
         if !proceed() {
             return Ok(None);
         }
         let range = first..split.len().min(first + EVALUATION_IMAGES);
-        let logits = machine.logits(split, range.clone())?;
+        let logits = classifier.logits(split, range.clone())?;
         tally.add(&logits, &split.labels[range])?;
     }
     Ok(Some(tally.finish()))

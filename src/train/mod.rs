@@ -8,6 +8,7 @@ mod metrics;
 mod run_folder;
 mod safetensor_file;
 mod settings;
+mod trained;
 mod trainer;
 mod weights;
 
@@ -16,5 +17,5 @@ pub use event::Event;
 pub use metrics::{Evaluation, Predictions, evaluate};
 pub use run_folder::RunFolder;
 pub use settings::Settings;
+pub use trained::Trained;
 pub use trainer::{Job, Outcome, RunTarget, Stop, spawn};
-pub use weights::{expected, flatten};

@@ -87,12 +87,17 @@ impl RunFolder {
         Self::open(path)
     }
 
+    /// Whether a folder holds a run, finished or not.
+    pub fn is_run(path: &Path) -> bool {
+        path.join(CONFIG).is_file()
+    }
+
     /// Opens an existing run.
     ///
     /// # Errors
     /// No run there.
     pub fn open(path: &Path) -> Result<Self> {
-        if !path.join(CONFIG).is_file() {
+        if !Self::is_run(path) {
             return Err(Error::File {
                 action: "open the run",
                 path: path.into(),

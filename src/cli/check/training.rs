@@ -4,7 +4,7 @@ use serde_json::json;
 use shadegrad::check::training::{self, Parted, ROUNDINGS, StepReport};
 use shadegrad::data::shapes;
 use shadegrad::gpu::{Checks, Device};
-use shadegrad::machine::{CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
+use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
 use shadegrad::nn::{Network, initialise};
 use shadegrad::train::Settings;
 use shadegrad::units::count;

@@ -1,0 +1,55 @@
+//! Trained weights on disk, and what is known about them.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, RunFolder, checkpoint, weights};
+use crate::error::{Error, Result};
+use crate::nn::{Network, Plan};
+
+/// Weights in a safetensors file, the network that they belong to, and the run that they come from.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The safetensors file.
+    pub file: PathBuf,
+    pub network: Network,
+    /// Of the run that the file lies in.
+    pub config: Option<Config>,
+}
+
+impl Trained {
+    /// Weights by their run folder or their file. `model`, a preset or a `.toml`, is for weights of no run, `lenet` where it is absent.
+    ///
+    /// # Errors
+    /// No weights there, a run that is not finished, a network that cannot be read.
+    pub fn find(path: &Path, model: Option<&str>) -> Result<Self> {
+        let is_folder = path.is_dir();
+        let file = if is_folder { path.join("model.safetensors") } else { path.into() };
+        let folder = if is_folder { Some(path) } else { file.parent() };
+        let config = folder.filter(|folder| RunFolder::is_run(folder)).map(RunFolder::config).transpose()?;
+        if is_folder && !file.is_file() {
+            let name = path.display();
+            return Err(match &config {
+                Some(_) => Error::checkpoint(format!("{name} has no model.safetensors: the run is not finished"))
+                    .with_hint(format!("shadegrad train --resume {name}")),
+                None => Error::checkpoint(format!("{name} is not a run folder: it has no config.toml")),
+            });
+        }
+        // Before a data set is downloaded for it.
+        std::fs::metadata(&file).map_err(Error::file("read", &file))?;
+        let network = match (model, &config) {
+            (Some(model), _) => Network::load(model)?,
+            (None, Some(config)) => config.network.clone(),
+            (None, None) => Network::load("lenet")?,
+        };
+        Ok(Self { file, network, config })
+    }
+
+    /// The weights as the flat parameter buffer of a plan of this network.
+    ///
+    /// # Errors
+    /// A file that is damaged or of another network.
+    pub fn parameters(&self, plan: &Plan) -> Result<Vec<f32>> {
+        let tensors = checkpoint::load_model(&self.file, &weights::expected(plan))?;
+        Ok(weights::flatten(plan, &tensors))
+    }
+}
