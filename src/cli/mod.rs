@@ -8,6 +8,7 @@ mod device;
 mod devices;
 mod download;
 mod eval;
+mod export;
 mod kernels;
 mod plan;
 mod print;
@@ -40,6 +41,7 @@ enum Command {
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
+    Export(export::ExportArgs),
     Devices(devices::DevicesArgs),
     Kernels(kernels::KernelsArgs),
     Download(download::DownloadArgs),
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Download(arguments) => download::run(&arguments),

@@ -8,6 +8,7 @@ mod network_file;
 mod plan;
 mod plan_builder;
 mod plan_request;
+mod pytorch;
 
 pub use images::Images;
 pub use initialise::initialise;

@@ -4,6 +4,7 @@ pub mod checkpoint;
 mod config;
 mod durable;
 mod event;
+mod export;
 mod metrics;
 mod run_folder;
 mod safetensor_file;
@@ -14,6 +15,7 @@ mod weights;
 
 pub use config::{AdapterRecord, Config, DataRecord};
 pub use event::Event;
+pub use export::export;
 pub use metrics::{Evaluation, Predictions, evaluate};
 pub use run_folder::RunFolder;
 pub use settings::Settings;

@@ -4,6 +4,7 @@
 mod common;
 mod errors;
 mod evaluation;
+mod export;
 #[cfg(unix)]
 mod interruption;
 mod kernels;

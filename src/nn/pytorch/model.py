@@ -1,0 +1,78 @@
+"""The network @NAME@, exported by shadegrad. Its weights are in model.safetensors beside this file.
+
+    pip install torch safetensors pillow
+    python model.py IMAGE…
+
+From Python:
+
+    import model
+    network = model.load()
+    for name, probability in model.predict(network, "picture.jpg")[:3]:
+        print(name, probability)
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+CHANNELS, HEIGHT, WIDTH = @CHANNELS@, @HEIGHT@, @WIDTH@
+
+CLASSES = [
+    @CLASSES@
+]
+
+
+class Network(nn.Module):
+    """Images (n, CHANNELS, HEIGHT, WIDTH) from `preprocess` in, logits (n, len(CLASSES)) out."""
+
+    def __init__(self):
+        super().__init__()
+        @MODULES@
+
+    def forward(self, x):
+        @CALLS@
+        return x
+
+
+def load(path=Path(__file__).with_name("model.safetensors")):
+    """The trained network, ready to predict."""
+    network = Network()
+    network.load_state_dict(load_file(path))
+    return network.eval()
+
+
+def preprocess(pixels):
+    """Pixels from 0 to 255, (n, CHANNELS, HEIGHT, WIDTH), as the network was trained on them."""
+    return (pixels.float() / 255 - @MEAN@) / @DEVIATION@
+
+
+def read(path):
+    """The pixels (CHANNELS, HEIGHT, WIDTH) of a picture of any size, cropped around its centre and scaled."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image = ImageOps.fit(image, (WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    if CHANNELS == 1:
+        image = image.convert("L", (0.2126, 0.7152, 0.0722, 0))
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.reshape(HEIGHT, WIDTH, CHANNELS).permute(2, 0, 1)
+
+
+def predict(network, path):
+    """Classes and their probabilities for a picture, the most probable first."""
+    with torch.no_grad():
+        probabilities = network(preprocess(read(path)[None])).softmax(1)[0].tolist()
+    return sorted(zip(CLASSES, probabilities), key=lambda entry: -entry[1])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python model.py IMAGE…")
+    network = load()
+    for path in sys.argv[1:]:
+        best = predict(network, path)[:3]
+        print(path, "  ".join(f"{name} {probability:.1%}" for name, probability in best), sep="  ")
