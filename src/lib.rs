@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod cases;
 pub mod check;
+pub mod checksum;
 pub mod data;
 pub mod error;
 pub mod geometry;

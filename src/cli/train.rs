@@ -12,7 +12,7 @@ use shadegrad::machine::GpuOptions;
 use shadegrad::nn::Network;
 use shadegrad::ops::Selection;
 use shadegrad::ops::custom::CustomKernel;
-use shadegrad::train::{Config, Event, Job, Outcome, RunFolder, RunTarget, Settings, Stop, spawn};
+use shadegrad::train::{Config, Event, Init, Job, Outcome, RunFolder, RunTarget, Settings, Stop, Trained, spawn};
 use shadegrad::units::{bytes, count};
 use shadegrad::{Error, Result};
 
@@ -69,6 +69,9 @@ pub struct TrainArgs {
     /// Batches between two loss lines [default: 2000]
     #[arg(long, value_name = "N")]
     log_every: Option<u32>,
+    /// Start from these weights instead of drawn ones: a run, or a file under PyTorch's names
+    #[arg(long, value_name = "RUN|FILE.safetensors")]
+    init: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
     /// The run folder [default: runs/MODEL-N]
@@ -172,6 +175,7 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
         label_smoothing: arguments.label_smoothing.unwrap_or(default.label_smoothing),
         seed: arguments.seed.unwrap_or(default.seed),
         log_every: arguments.log_every.unwrap_or(default.log_every),
+        init: arguments.init.as_deref().map(init).transpose()?,
     };
     let kernels = arguments.kernels.iter().map(|kernel| match kernel.split_once('=') {
         Some((op, file)) => CustomKernel::load(Path::new(file), &*example(op)?.op),
@@ -179,6 +183,13 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
     });
     let kernels = kernels.collect::<Result<_>>()?;
     Ok(Request { settings, network, kernels, run: arguments.out.clone().map_or(RunTarget::Next, RunTarget::New) })
+}
+
+/// The weights that `--init` names.
+fn init(path: &Path) -> Result<Init> {
+    let init = Init::new(&Trained::find(path, None)?.file)?;
+    say(format!("initial weights: {}, sha256 {}", path.display(), init.sha256));
+    Ok(init)
 }
 
 /// The settings of a run that continues: its own, but for a longer end, another learning rate and another place of the same images.
@@ -193,6 +204,7 @@ fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         ("--label-smoothing", arguments.label_smoothing.is_some()),
         ("--seed", arguments.seed.is_some()),
         ("--log-every", arguments.log_every.is_some()),
+        ("--init", arguments.init.is_some()),
         ("--kernel", !arguments.kernels.is_empty()),
     ];
     if let Some((flag, _)) = fixed.iter().find(|(_, given)| *given) {

@@ -6,11 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::{Progress, cifar10, extract};
+use crate::checksum::file_sha256;
 use crate::error::{Error, Result};
-use crate::units::hexadecimal;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Without a byte for this long the connection counts as lost.
@@ -208,16 +206,7 @@ fn verify(archive: &Archive, path: &Path, progress: &mut dyn FnMut(Progress)) ->
     if bytes != archive.bytes {
         return Err(wrong_length(archive, bytes));
     }
-    let mut hasher = Sha256::new();
-    let mut file = File::open(path).map_err(Error::file("read", path))?;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(Error::file("read", path))? {
-            0 => break,
-            count => hasher.update(&buffer[..count]),
-        }
-    }
-    let sha256 = hexadecimal(&hasher.finalize());
+    let sha256 = file_sha256(path)?;
     if sha256 != archive.sha256 {
         let name = archive.file_name();
         return Err(Error::data(format!("{name} has SHA-256 {sha256}, expected {}", archive.sha256))

@@ -136,11 +136,17 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::Init;
 
     #[test]
     fn a_config_reads_back() {
         let config = Config {
-            settings: Settings { limit: Some(40), lr: 0.1 + 0.2, ..Settings::default() },
+            settings: Settings {
+                limit: Some(40),
+                lr: 0.1 + 0.2,
+                init: Some(Init { file: "/some where/cifar_net.safetensors".into(), sha256: "00".into() }),
+                ..Settings::default()
+            },
             network: Network::load("wide").unwrap(),
             data: DataRecord {
                 name: "shapes".into(),

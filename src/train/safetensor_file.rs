@@ -171,6 +171,9 @@ impl SafetensorFile {
         let Some(&header_length) = header_length.first_chunk() else {
             return Err(damaged("it is shorter than 8 bytes".into()));
         };
+        if is_from_torch_save(&header_length) {
+            return Err(Unusable::Mismatch(from_torch_save(path)));
+        }
         let header_length = u64::from_le_bytes(header_length);
         if header_length > MAX_HEADER {
             return Err(damaged("it does not start like a safetensors file".into()));
@@ -241,6 +244,25 @@ impl SafetensorFile {
         });
         tensors.collect()
     }
+}
+
+/// Whether a file that starts so was written by torch.save: a zip, or before PyTorch 1.6 a pickle of its magic number. As the length of a
+/// header either would be absurd.
+fn is_from_torch_save(start: &[u8; 8]) -> bool {
+    start.starts_with(b"PK\x03\x04") || start.starts_with(b"\x80\x02\x8a\x0a")
+}
+
+/// What is in such a file is for Python's pickle to say, which can execute anything; PyTorch's own reader of weights alone does not.
+fn from_torch_save(path: &Path) -> Error {
+    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    Error::checkpoint(format!("{} was written by torch.save, expected a safetensors file", file_name(path))).with_hint(
+        format!(
+            "python -c \"import sys, torch; from safetensors.torch import save_file; \
+             save_file(torch.load(sys.argv[1], map_location='cpu', weights_only=True), sys.argv[2])\" {} {}",
+            quoted(path),
+            quoted(&path.with_extension("safetensors"))
+        ),
+    )
 }
 
 pub(super) fn file_name(path: &Path) -> String {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Init;
 use crate::error::{Error, Result};
 use crate::nn::Optimiser;
 
@@ -26,6 +27,9 @@ pub struct Settings {
     pub seed: u64,
     /// Batches between two loss lines.
     pub log_every: u32,
+    /// Weights to start from; drawn from the seed when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<Init>,
 }
 
 impl Default for Settings {
@@ -44,6 +48,7 @@ impl Default for Settings {
             label_smoothing: 0.0,
             seed: 0,
             log_every: 2000,
+            init: None,
         }
     }
 }

@@ -165,8 +165,11 @@ impl<'a, M: Machine> Trainer<'a, M> {
             (folder, position, restored.warning)
         } else {
             let plan = machine.plan();
-            let state =
-                State { parameters: nn::initialise(plan, settings.seed), momentum: vec![0.0; plan.parameter_length] };
+            let parameters = match &settings.init {
+                Some(init) => init.parameters(plan)?,
+                None => nn::initialise(plan, settings.seed),
+            };
+            let state = State { parameters, momentum: vec![0.0; plan.parameter_length] };
             let position = Position {
                 epoch: 1,
                 batch: 0,

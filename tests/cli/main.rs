@@ -5,6 +5,7 @@ mod common;
 mod errors;
 mod evaluation;
 mod export;
+mod initial_weights;
 #[cfg(unix)]
 mod interruption;
 mod kernels;

@@ -12,7 +12,7 @@ fn every_command_has_help_with_an_example() {
     assert!(top.contains("Example:\n  shadegrad train"), "{top}");
     let (_, commands) = top.split_once("\nCommands:\n").unwrap();
     let commands: Vec<_> = commands.lines().map_while(|line| line.split_whitespace().next()).collect();
-    for command in ["train", "eval", "plan", "devices", "kernels", "download"] {
+    for command in ["train", "eval", "export", "plan", "devices", "kernels", "download"] {
         assert!(commands.contains(&command), "{command} is not in\n{top}");
     }
     for command in commands.into_iter().filter(|&command| command != "help") {
@@ -70,12 +70,12 @@ fn runs_are_not_overwritten_and_not_changed() {
         ("train --resume nowhere", Path::new("nowhere").join("config.toml")),
         ("train --resume empty", Path::new("empty").join("config.toml")),
         ("eval nowhere", "nowhere".into()),
-        ("eval empty", Path::new("empty").join("model.safetensors")),
     ] {
         let refusal = place.run(arguments).refusal(4);
         assert!(refusal.starts_with(&format!("error: could not read {}: ", file.display())), "{refusal}");
         assert_eq!(refusal.lines().count(), 1, "{refusal}");
     }
+    place.run("eval empty").refuses(4, "error: empty is not a run folder: it has no config.toml");
 
     place.run("train --data shapes --limit 8 --epochs 1 --device cpu --out run").success();
     for flag in ["--batch 8", "--model wide", "--momentum 0", "--seed 1", "--limit 4", "--log-every 1"] {
