@@ -15,6 +15,8 @@ pub enum Purpose {
     Draw = 3,
     /// Inputs of tests and self-tests.
     Test = 4,
+    /// The images held out for testing; the index is the class.
+    Split = 5,
 }
 
 /// A seeded stream of numbers.

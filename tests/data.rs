@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use shadegrad::Error;
-use shadegrad::data::{Archive, DataSpec, Member, Progress, download, load, shapes};
+use shadegrad::data::{Archive, DataSpec, Member, Options, Progress, download, load, shapes};
 use tempfile::{TempDir, tempdir};
 
 const FOLDER: &str = "set";
@@ -336,7 +336,7 @@ fn cifar10_is_six_batches_and_their_names() {
 }
 
 fn load_folder(folder: &Path) -> Result<shadegrad::data::Dataset, Error> {
-    load(&DataSpec::Folder(folder.into()), None, &mut |_| {}).map(|loaded| loaded.dataset)
+    load(&DataSpec::Folder(folder.into()), &Options::default(), &mut |_| {}).map(|loaded| loaded.dataset)
 }
 
 /// Six batch files of the right length in `folder`, all zeros; sparse, so they cost no disk.

@@ -1,18 +1,68 @@
 //! `--data`: loading a data set, with what takes long drawn as it goes.
 
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use shadegrad::data::{DataSpec, Dataset, Loaded, Progress, load};
+use shadegrad::data::{DataSpec, Loaded, Options, Progress, load};
+use shadegrad::train::Settings;
 use shadegrad::units::count;
 use shadegrad::{Error, Result};
 
 use super::print::warn;
 
+/// Which images, and how they are read.
+#[derive(Args, Default)]
+pub struct DataArgs {
+    /// auto, cifar10, shapes, or a folder: of CIFAR-10's files, or image folders (CLASS/*, or train/CLASS/* and test/CLASS/*)
+    /// [default: auto]
+    #[arg(long, value_name = "auto|cifar10|shapes|DIR")]
+    pub data: Option<String>,
+    /// Use only the first N training and N test images
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+    /// Pictures in folders are scaled and cropped to this many pixels a side, in colour [default: 32]
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<u32>,
+    /// Share of each class held out for testing, where a folder has no test images [default: 0.2]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub test_share: Option<f64>,
+    /// Decides which images are held out [default: 0]
+    #[arg(long, value_name = "SEED")]
+    pub split_seed: Option<u64>,
+}
+
+impl DataArgs {
+    pub fn options(&self) -> Options {
+        let &Self { limit, image_size, test_share, split_seed, .. } = self;
+        Options { limit, image_size, test_share, split_seed }
+    }
+
+    /// The data of a run, or other data read as the run's was, but for what the flags say.
+    pub fn over(&self, settings: &Settings) -> (DataSpec, Options) {
+        let run = settings.data_options();
+        let options = Options {
+            limit: self.limit.or(run.limit),
+            image_size: self.image_size.or(run.image_size),
+            // Other data may have test images of its own.
+            test_share: self.test_share.or(run.test_share.filter(|_| self.data.is_none())),
+            split_seed: self.split_seed.or(run.split_seed.filter(|_| self.data.is_none())),
+        };
+        (spec(self.data.as_ref().unwrap_or(&settings.data)), options)
+    }
+}
+
+/// Every text names some data, if only a folder.
+pub fn spec(text: &str) -> DataSpec {
+    let Ok(spec) = text.parse();
+    spec
+}
+
 /// Loads a data set and describes it through `header`.
-pub fn open(spec: &DataSpec, limit: Option<u32>, header: fn(String)) -> Result<Dataset> {
+pub fn open(spec: &DataSpec, options: &Options, header: fn(String)) -> Result<Loaded> {
     let bar = ProgressBar::no_length();
-    let loaded = load(spec, limit, &mut |progress| draw(&bar, progress));
+    let loaded = load(spec, options, &mut |progress| draw(&bar, progress));
     bar.finish_and_clear();
-    let Loaded { dataset, fallback } = loaded?;
+    let loaded = loaded?;
+    let Loaded { dataset, notes, warnings, fallback, .. } = &loaded;
     if let Some(why) = fallback {
         warn(why);
         warn("NO CIFAR-10: using the built-in shapes instead; with a network, `shadegrad download` fetches it");
@@ -32,7 +82,9 @@ pub fn open(spec: &DataSpec, limit: Option<u32>, header: fn(String)) -> Result<D
         shape.width,
         dataset.classes.len()
     ));
-    Ok(dataset)
+    notes.iter().for_each(|note| header(note.clone()));
+    warnings.iter().for_each(warn);
+    Ok(loaded)
 }
 
 /// Draws progress on standard error, when that is a terminal.
@@ -47,6 +99,16 @@ pub fn draw(bar: &ProgressBar, progress: Progress) {
                 }
             }
             bar.set_position(done);
+        }
+        Progress::Decoding { done, total } => {
+            let total = total as u64;
+            if bar.length() != Some(total) {
+                bar.set_length(total);
+                if let Ok(style) = ProgressStyle::with_template("reading pictures [{bar:30}] {pos}/{len} {eta} left") {
+                    bar.set_style(style.progress_chars("=> "));
+                }
+            }
+            bar.set_position(done as u64);
         }
         other => {
             let text = match other {

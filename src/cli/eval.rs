@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use shadegrad::data::DataSpec;
 use shadegrad::gpu::Device;
 use shadegrad::machine::{Classifier, Inference};
 use shadegrad::train::{Evaluation, Settings, Trained, evaluate};
 use shadegrad::{Error, Result};
 
-use super::data;
+use super::data::{self, DataArgs};
 use super::device::DeviceArgs;
 use super::print::{percent, remark, say};
 use super::table::{Align, lines};
@@ -23,15 +22,11 @@ pub struct EvalArgs {
     /// A run folder, or weights under PyTorch's names
     #[arg(value_name = "RUN|FILE.safetensors")]
     weights: PathBuf,
-    /// auto, cifar10, shapes, or a folder [default: what the run was trained on, else auto]
-    #[arg(long)]
-    data: Option<String>,
+    #[command(flatten)]
+    data: DataArgs,
     /// The network of a weights file [default: the run's it lies in, else lenet]
     #[arg(long, value_name = "NAME|FILE.toml")]
     model: Option<String>,
-    /// Use only the first N test images
-    #[arg(long, value_name = "N")]
-    limit: Option<u32>,
     #[command(flatten)]
     device: DeviceArgs,
     /// Write the result as JSON; - for standard output, with nothing else on it
@@ -43,12 +38,12 @@ pub fn run(arguments: &EvalArgs) -> Result<()> {
     let trained = Trained::find(&arguments.weights, arguments.model.as_deref())?;
     let trained_on = trained.config.as_ref().map(|config| &config.data.classes);
     let settings = trained.config.as_ref().map_or_else(Settings::default, |config| config.settings.clone());
-    let spec: DataSpec = arguments.data.as_ref().unwrap_or(&settings.data).parse().unwrap_or_default();
+    let (spec, options) = arguments.data.over(&settings);
 
     let to_standard_output = arguments.json.as_deref() == Some(Path::new("-"));
     let header: fn(String) = if to_standard_output { remark } else { say };
     let adapter = arguments.device.open_with(header)?;
-    let dataset = data::open(&spec, arguments.limit.or(settings.limit), header)?;
+    let dataset = data::open(&spec, &options, header)?.dataset;
     if let Some(classes) = trained_on.filter(|classes| **classes != dataset.classes) {
         return Err(Error::data(format!(
             "{} has other classes than the run was trained on (got {}, expected {})",

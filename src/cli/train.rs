@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use shadegrad::data::{DataSpec, Dataset};
+use shadegrad::data::{DataSpec, Dataset, Loaded, Options};
 use shadegrad::gpu::Adapter;
 use shadegrad::machine::GpuOptions;
 use shadegrad::nn::Network;
@@ -16,7 +16,7 @@ use shadegrad::train::{Config, Event, Init, Job, Outcome, RunFolder, RunTarget, 
 use shadegrad::units::{bytes, count};
 use shadegrad::{Error, Result};
 
-use super::data;
+use super::data::{self, DataArgs};
 use super::device::DeviceArgs;
 use super::kernels::example;
 use super::print::{duration, fail, percent, say, warn};
@@ -33,12 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(900);
                         shadegrad train --resume runs/lenet-1"
 )]
 pub struct TrainArgs {
-    /// auto, cifar10, shapes, or a folder with CIFAR-10's binary files [default: auto]
-    #[arg(long)]
-    data: Option<String>,
-    /// Use only the first N training and N test images
-    #[arg(long, value_name = "N")]
-    limit: Option<u32>,
+    #[command(flatten)]
+    data: DataArgs,
     /// lenet, wide, or a network file [default: lenet]
     #[arg(long, value_name = "NAME|FILE.toml")]
     model: Option<String>,
@@ -104,9 +100,10 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         }
         None => {}
     }
-    let spec: DataSpec = plan.settings.data.parse().unwrap_or_default();
-    let dataset = data::open(&spec, plan.settings.limit, say)?;
-    let settings = Settings { data: settled(&dataset), ..plan.settings };
+    let spec = data::spec(&plan.settings.data);
+    let Loaded { dataset, options, .. } = data::open(&spec, &plan.settings.data_options(), say)?;
+    let Options { limit: _, image_size, test_share, split_seed } = options;
+    let settings = Settings { data: settled(&dataset), image_size, test_share, split_seed, ..plan.settings };
     let classes = dataset.classes.clone();
     let log_every = settings.log_every;
     let job = Job {
@@ -162,9 +159,13 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
     let network = Network::load(&model)?;
     // Before a data set is downloaded for it.
     arguments.out.as_deref().map_or(Ok(()), RunFolder::require_free)?;
+    let Options { limit, image_size, test_share, split_seed } = arguments.data.options();
     let settings = Settings {
-        data: arguments.data.clone().unwrap_or(default.data),
-        limit: arguments.limit,
+        data: arguments.data.data.clone().unwrap_or(default.data),
+        limit,
+        image_size,
+        test_share,
+        split_seed,
         model: network.name.clone(),
         epochs: arguments.epochs.unwrap_or(default.epochs),
         batch: arguments.batch.unwrap_or(default.batch),
@@ -195,7 +196,10 @@ fn init(path: &Path) -> Result<Init> {
 /// The settings of a run that continues: its own, but for a longer end, another learning rate and another place of the same images.
 fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
     let fixed = [
-        ("--limit", arguments.limit.is_some()),
+        ("--limit", arguments.data.limit.is_some()),
+        ("--image-size", arguments.data.image_size.is_some()),
+        ("--test-share", arguments.data.test_share.is_some()),
+        ("--split-seed", arguments.data.split_seed.is_some()),
         ("--model", arguments.model.is_some()),
         ("--batch", arguments.batch.is_some()),
         ("--momentum", arguments.momentum.is_some()),
@@ -221,7 +225,7 @@ fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
     if let Some(lr) = arguments.lr {
         settings.lr = lr;
     }
-    if let Some(data) = &arguments.data {
+    if let Some(data) = &arguments.data.data {
         settings.data.clone_from(data);
     }
     let kernels = kernels.iter().map(|op| CustomKernel::load(&RunFolder::kernel(run, op), &*example(op)?.op));

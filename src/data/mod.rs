@@ -1,15 +1,23 @@
 //! Data sets: where they come from, how they are read, and the one form the rest of the crate sees.
 
 pub mod cifar10;
+mod classes;
 pub mod download;
 mod extract;
+mod folders;
+mod held_out;
+mod layout;
+mod memory;
+mod options;
 pub mod picture;
+mod pictures;
 pub mod shapes;
 mod source;
 
 pub use download::{Archive, Member, download};
+pub use options::Options;
 pub use shapes::shapes;
-pub use source::{DataSpec, Loaded, load};
+pub use source::{DataSpec, load};
 
 /// The shape of one image, C×H×W.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +75,7 @@ impl Split {
 /// A data set in memory, ready to train on.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// `cifar10` or `shapes`.
+    /// What it is, in a word: `cifar10`, `shapes`, `folders`.
     pub name: String,
     /// For people: the folder it was read from, or the seed it was drawn from.
     pub source: String,
@@ -76,6 +84,27 @@ pub struct Dataset {
     pub shape: ImageShape,
     pub train: Split,
     pub test: Split,
+}
+
+/// A data set, and what was decided on the way to it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub dataset: Dataset,
+    /// The options that had a say, with what they came to: with them, the same files give the same data set.
+    pub options: Options,
+    /// What was decided where the files leave it open, each in a sentence.
+    pub notes: Vec<String>,
+    /// What was passed over, each in a sentence.
+    pub warnings: Vec<String>,
+    /// Why the built-in shapes stand in for CIFAR-10, in one sentence.
+    pub fallback: Option<String>,
+}
+
+impl Loaded {
+    /// Of files that leave nothing open.
+    fn fixed(dataset: Dataset) -> Self {
+        Self { dataset, options: Options::default(), notes: Vec::new(), warnings: Vec::new(), fallback: None }
+    }
 }
 
 /// What loading is doing right now, for whoever shows it.
@@ -89,6 +118,8 @@ pub enum Progress {
     Extracting { done: u32, total: u32 },
     /// Reading the images into memory.
     Reading,
+    /// Decoding picture files; `done` of `total` are in memory.
+    Decoding { done: usize, total: usize },
     /// Drawing the built-in shapes.
     Drawing,
 }

@@ -49,12 +49,29 @@ pub fn read(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
     fit(decode(&bytes, path)?, shape)
 }
 
+/// Whether a file starts like a PNG or JPEG; whatever is no file does not.
+///
+/// # Errors
+/// `Error::File` for one that cannot be read.
+pub(super) fn is_picture(path: &Path) -> Result<bool> {
+    let unreadable = || Error::file("read", path);
+    if !fs::metadata(path).map_err(unreadable())?.is_file() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    File::open(path).and_then(|file| file.take(16).read_to_end(&mut start)).map_err(unreadable())?;
+    Ok(format(&start).is_some())
+}
+
+fn format(bytes: &[u8]) -> Option<ImageFormat> {
+    image::guess_format(bytes).ok().filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg))
+}
+
 fn decode(bytes: &[u8], path: &Path) -> Result<RgbImage> {
     let name = path.display();
     let damaged = |error: image::ImageError| Error::data(format!("{name} is damaged: {error}"));
-    let format = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
-        _ => return Err(Error::data(format!("{name} is not a PNG or JPEG image"))),
+    let Some(format) = format(bytes) else {
+        return Err(Error::data(format!("{name} is not a PNG or JPEG image")));
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();

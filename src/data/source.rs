@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::download::{self, Archive, Failure};
-use super::{Dataset, Progress, cifar10, shapes};
+use super::{Dataset, Loaded, Options, Progress, cifar10, layout, shapes};
 use crate::error::{Error, Result};
 
 /// Where CIFAR-10 is looked for first and downloaded to, relative to the working folder.
@@ -60,40 +60,53 @@ impl fmt::Display for DataSpec {
     }
 }
 
-/// A data set and, where it is not the one that was wanted, why.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    pub dataset: Dataset,
-    /// Why the built-in shapes stand in for CIFAR-10, in one sentence.
-    pub fallback: Option<String>,
-}
-
-/// Loads what `spec` asks for, with `limit` only the first so many training images and test images. Only [`DataSpec::Auto`] may
-/// load something else, and then says so in [`Loaded::fallback`].
+/// Loads what `spec` asks for. Only [`DataSpec::Auto`] may load something else, and then says so in [`Loaded::fallback`].
 ///
 /// # Errors
-/// `Error::Data` for data that is missing, damaged or unreachable, `Error::File` for a disk that cannot be read or written.
-pub fn load(spec: &DataSpec, limit: Option<u32>, progress: &mut dyn FnMut(Progress)) -> Result<Loaded> {
-    let mut dataset = match spec {
+/// `Error::Usage` for options that cannot be used, or that `spec` leaves no room for; `Error::Data` for data that is missing,
+/// damaged or unreachable; `Error::File` for a disk that cannot be read or written.
+pub fn load(spec: &DataSpec, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Loaded> {
+    options.check()?;
+    let mut loaded = match spec {
         DataSpec::Auto | DataSpec::Cifar10 => {
             let variable = std::env::var_os(VARIABLE);
             match cifar10(Path::new(DATA_FOLDER), variable, &Archive::cifar10(), progress) {
-                Ok(dataset) => dataset,
+                Ok(dataset) => Loaded::fixed(dataset),
                 Err(Failure::Network(error)) if *spec == DataSpec::Auto => {
-                    return Ok(Loaded { dataset: draw(limit, progress), fallback: Some(error.to_string()) });
+                    Loaded { fallback: Some(error.to_string()), ..Loaded::fixed(draw(options.limit, progress)) }
                 }
                 Err(failure) => return Err(failure.into()),
             }
         }
-        DataSpec::Shapes => draw(limit, progress),
-        DataSpec::Folder(folder) => read_folder(folder, progress)?,
+        DataSpec::Shapes => Loaded::fixed(draw(options.limit, progress)),
+        DataSpec::Folder(folder) => layout::read(folder, options, progress)?,
     };
-    // Files are read whole all the same, so that damage behind the limit is found.
-    if let Some(limit) = limit {
-        dataset.train.truncate(limit as usize);
-        dataset.test.truncate(limit as usize);
+    require_use(&loaded, options)?;
+    // Data of one file or a few is read whole all the same, so that damage behind the limit is found.
+    if let Some(limit) = options.limit {
+        loaded.dataset.train.truncate(limit as usize);
+        loaded.dataset.test.truncate(limit as usize);
+        loaded.options.limit = Some(limit);
     }
-    Ok(Loaded { dataset, fallback: None })
+    Ok(loaded)
+}
+
+/// # Errors
+/// An option that was asked for and had no say.
+fn require_use(loaded: &Loaded, asked: &Options) -> Result<()> {
+    let Loaded { dataset, options: used, .. } = loaded;
+    let side = dataset.shape.height;
+    if let Some(size) = asked.image_size.filter(|&size| used.image_size.is_none() && size != side) {
+        let shape = format!("the images of {} are {side}×{}", dataset.name, dataset.shape.width);
+        return Err(Error::usage(format!("--image-size is for pictures in folders: {shape} (got {size})")));
+    }
+    let splits = [("--test-share", asked.test_share.is_some()), ("--split-seed", asked.split_seed.is_some())];
+    match splits.into_iter().find(|(_, asked)| *asked && used.test_share.is_none()) {
+        Some((flag, _)) => {
+            Err(Error::usage(format!("{flag} is for data without test images: {} has its own", dataset.name)))
+        }
+        None => Ok(()),
+    }
 }
 
 fn draw(limit: Option<u32>, progress: &mut dyn FnMut(Progress)) -> Dataset {
@@ -113,7 +126,7 @@ fn cifar10(
         // Someone who names a folder means that folder: nothing else is read or downloaded instead.
         Some(named) => Some(cifar10::find(Path::new(&named)).ok_or_else(|| {
             let message = format!("{VARIABLE} is {}, which holds no CIFAR-10", Path::new(&named).display());
-            Error::data(format!("{message} (looked for {})", CIFAR10.files))
+            Error::data(format!("{message} (looked for {})", layout::CIFAR10.files))
         })?),
         // An incomplete folder is what an interrupted extraction leaves: downloading completes it.
         None => cifar10::find(folder).filter(|found| cifar10::is_complete(found)),
@@ -124,43 +137,6 @@ fn cifar10(
     };
     progress(Progress::Reading);
     Ok(cifar10::read(&found)?)
-}
-
-/// A layout of files on disk that can be read as a data set.
-struct Layout {
-    name: &'static str,
-    /// The files that give it away, for the error that lists what was looked for.
-    files: &'static str,
-    /// The folder to read, where this layout is in the given one.
-    find: fn(&Path) -> Option<PathBuf>,
-    read: fn(&Path) -> Result<Dataset>,
-}
-
-const CIFAR10: Layout = Layout {
-    name: "CIFAR-10 binary",
-    files: "data_batch_1.bin … in it or in its cifar-10-batches-bin",
-    find: cifar10::find,
-    read: cifar10::read,
-};
-
-/// Tried in this order.
-const LAYOUTS: &[Layout] = &[CIFAR10];
-
-fn read_folder(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Dataset> {
-    if !folder.is_dir() {
-        let problem = if folder.exists() { "is not a folder" } else { "does not exist" };
-        return Err(Error::data(format!("{} {problem}", folder.display()))
-            .with_hint("--data takes auto, cifar10, shapes, or a folder"));
-    }
-    for layout in LAYOUTS {
-        if let Some(found) = (layout.find)(folder) {
-            progress(Progress::Reading);
-            return (layout.read)(&found);
-        }
-    }
-    let known =
-        LAYOUTS.iter().map(|layout| format!("{}: {}", layout.name, layout.files)).collect::<Vec<_>>().join("; ");
-    Err(Error::data(format!("{} holds no data set shadegrad can read (looked for {known})", folder.display())))
 }
 
 #[cfg(test)]

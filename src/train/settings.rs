@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Init;
+use crate::data::Options;
 use crate::error::{Error, Result};
 use crate::nn::Optimiser;
 
@@ -15,6 +16,14 @@ pub struct Settings {
     /// The first so many training images and test images only; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Side of the pictures that folders hold, once scaled and cropped; absent where no picture was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<u32>,
+    /// Share of each class held out for testing, and the seed that chooses it; absent where the data has test images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_share: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_seed: Option<u64>,
     /// Preset name or the name in the network file.
     pub model: String,
     pub epochs: u32,
@@ -38,6 +47,9 @@ impl Default for Settings {
         Self {
             data: "auto".into(),
             limit: None,
+            image_size: None,
+            test_share: None,
+            split_seed: None,
             model: "lenet".into(),
             epochs: 2,
             batch: 4,
@@ -57,17 +69,13 @@ impl Settings {
     /// # Errors
     /// The first flag that cannot be used.
     pub fn check(&self) -> Result<()> {
-        let counts = [
-            ("--epochs", self.epochs),
-            ("--batch", self.batch),
-            ("--log-every", self.log_every),
-            ("--limit", self.limit.unwrap_or(1)),
-        ];
+        let counts = [("--epochs", self.epochs), ("--batch", self.batch), ("--log-every", self.log_every)];
         for (flag, value) in counts {
             if value == 0 {
                 return Err(Error::usage(format!("{flag} must be at least 1 (got 0)")));
             }
         }
+        self.data_options().check()?;
         // As the kernels see it.
         let lr = self.lr as f32;
         if !(lr.is_finite() && lr > 0.0) {
@@ -88,6 +96,12 @@ impl Settings {
             return Err(Error::usage("--nesterov needs --momentum above 0 (got 0)"));
         }
         Ok(())
+    }
+
+    /// How the data is read.
+    pub fn data_options(&self) -> Options {
+        let &Self { limit, image_size, test_share, split_seed, .. } = self;
+        Options { limit, image_size, test_share, split_seed }
     }
 
     pub fn optimiser(&self) -> Optimiser {

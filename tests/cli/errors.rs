@@ -51,9 +51,8 @@ fn damaged_data_is_named() {
     Outcome::of(command).refuses(3, &message);
 
     fs::create_dir(place.path("empty")).unwrap();
-    let looked_for = "CIFAR-10 binary: data_batch_1.bin … in it or in its cifar-10-batches-bin";
-    let message = format!("error: empty holds no data set shadegrad can read (looked for {looked_for})");
-    place.run("train --data empty").refuses(3, &message);
+    let refusal = place.run("train --data empty").refusal(3);
+    assert!(refusal.starts_with("error: empty holds no data set shadegrad can read (looked for CIFAR-10"), "{refusal}");
     let hint = "--data takes auto, cifar10, shapes, or a folder";
     place.run("train --data nowhere").refuses(3, &format!("error: nowhere does not exist\nhint: {hint}"));
     assert!(!place.path("runs").exists(), "a refused run left a folder behind");
