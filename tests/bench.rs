@@ -29,7 +29,7 @@ fn row(low: f64, high: f64) -> Row {
     let samples: Vec<f64> = (0..21).map(|place| low + (high - low) * f64::from(place) / 20.0).collect();
     let measured = Measured {
         time: Summary::new(&samples),
-        samples: samples.to_vec(),
+        rounds: vec![samples],
         timing: Timing::Timestamps,
         executions: 1,
         rotated_bytes: 0,
@@ -63,10 +63,39 @@ fn summaries_are_order_statistics() {
 }
 
 #[test]
+fn rounds_that_differ_widen_the_interval_of_the_median() {
+    // Ten rounds of six samples, each steady in itself: seven at 1, three at 2.
+    let rounds: Vec<Vec<f64>> = (0..10).map(|round| vec![if round < 7 { 1.0 } else { 2.0 }; 6]).collect();
+    assert_eq!(Summary::new(&rounds.concat()).median_interval, [1.0, 1.0]);
+    let summary = Summary::of_rounds(&rounds);
+    assert_eq!((summary.median, summary.median_interval, summary.runs), (1.0, [1.0, 2.0], 60));
+    assert_eq!(Summary::of_rounds(&rounds[..1]), Summary::new(&rounds[0]));
+}
+
+/// As the system lists it: `3` where a thread may run on one core alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_of_the_software_adapter_keep_to_a_core() {
+    let device = device();
+    let _clock = Clock::new(&device).unwrap();
+    for task in fs::read_dir("/proc/self/task").unwrap() {
+        let path = task.unwrap().path();
+        // A thread of another test may end meanwhile.
+        let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim();
+        if field("Name:").starts_with("llvmpipe-") {
+            assert!(field("Cpus_allowed_list:").parse::<u32>().is_ok(), "{status}");
+        }
+    }
+}
+
+#[test]
 fn the_roofline_has_two_sides() {
     let (memory, compute) = ((10_000, 10_000), (10_000_000, 10_000));
-    assert_eq!(CEILINGS.bound(memory.0, memory.1), Bound::Memory);
-    assert_eq!(CEILINGS.bound(compute.0, compute.1), Bound::Compute);
+    assert_eq!(CEILINGS.bound(memory.0, memory.1, 1e-3), Bound::Memory);
+    assert_eq!(CEILINGS.bound(compute.0, compute.1, 1e-3), Bound::Compute);
+    // Four empty dispatches of 5 µs.
+    assert_eq!(CEILINGS.bound(compute.0, compute.1, 20e-6), Bound::Dispatch);
     assert_eq!(CEILINGS.ridge(), 10.0);
     let row = row(0.02, 0.02);
     let measured = row.outcome.as_ref().unwrap();

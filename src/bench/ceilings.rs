@@ -27,6 +27,9 @@ const COPY_LENGTH: usize = 16 << 20;
 
 const SAMPLES: usize = 15;
 
+/// A kernel that takes less than so many empty dispatches is bound by the dispatch.
+const DISPATCHES: f64 = 5.0;
+
 /// The best rates seen on a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ceilings {
@@ -43,6 +46,8 @@ pub struct Ceilings {
 pub enum Bound {
     Memory,
     Compute,
+    /// Launching it takes a good part of its time: the time is the driver's as much as the kernel's.
+    Dispatch,
 }
 
 impl Bound {
@@ -50,6 +55,7 @@ impl Bound {
         match self {
             Self::Memory => "memory",
             Self::Compute => "compute",
+            Self::Dispatch => "dispatch",
         }
     }
 }
@@ -83,10 +89,15 @@ impl Ceilings {
         compute.max(memory)
     }
 
-    /// The side of the ridge that a kernel with these operations and bytes is on.
-    pub fn bound(&self, flops: u64, bytes: u64) -> Bound {
+    /// What holds back a kernel with these operations and bytes that takes so many seconds: the dispatch, or the side of the ridge that it is
+    /// on.
+    pub fn bound(&self, flops: u64, bytes: u64, seconds: f64) -> Bound {
         let (compute, memory) = self.shares(flops, bytes);
-        if compute > memory { Bound::Compute } else { Bound::Memory }
+        match () {
+            () if 1e6 * seconds < DISPATCHES * self.dispatch_us => Bound::Dispatch,
+            () if compute > memory => Bound::Compute,
+            () => Bound::Memory,
+        }
     }
 
     /// Operations a byte at which both take the same time.

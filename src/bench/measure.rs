@@ -21,16 +21,15 @@ const MAX_SETS: u64 = 32;
 /// one before it, as in a training step; otherwise a GPU would run several at once.
 const ROTATED_RESULT_BYTES: usize = 4 << 20;
 
-/// Times that every case comes round. A shared machine can lose a core for seconds: whatever disturbs one stretch of a case's samples is
-/// outvoted by the others.
-pub const ROUNDS: usize = 3;
+/// Times that every case comes round. A shared machine can lose a core for seconds, and a driver's threads can stay out of step for as long:
+/// whatever holds for one stretch of a case's samples is outvoted by the others.
+pub const ROUNDS: usize = 10;
 
-/// What a slow kernel gets in a round.
-const MIN_RUNS: usize = 3;
-const MAX_RUNS: usize = 20;
+/// Samples of a kernel in a round at most.
+const MAX_RUNS: usize = 6;
 
-/// Samples beyond [`MIN_RUNS`] are taken while a kernel's stay within this time in a round.
-const SECONDS_A_KERNEL: f64 = 0.15;
+/// Samples beyond the first are taken while a kernel's stay within this time in a round.
+const SECONDS_A_KERNEL: f64 = 0.045;
 
 /// A way to run a case: one of the op's variants, or anything else with the same operands.
 pub struct Contender {
@@ -45,8 +44,8 @@ pub struct Contender {
 pub struct Measured {
     /// Seconds of one execution.
     pub time: Summary,
-    /// Of every sample.
-    pub samples: Vec<f64>,
+    /// Every sample, by round.
+    pub rounds: Vec<Vec<f64>>,
     pub timing: Timing,
     /// Executions in one sample.
     pub executions: usize,
@@ -57,8 +56,8 @@ pub struct Measured {
 impl Measured {
     /// With the samples of another round.
     pub fn and(mut self, other: &Self) -> Self {
-        self.samples.extend(&other.samples);
-        Self { time: Summary::new(&self.samples), ..self }
+        self.rounds.extend_from_slice(&other.rounds);
+        Self { time: Summary::of_rounds(&self.rounds), ..self }
     }
 }
 
@@ -102,7 +101,7 @@ pub fn measure(clock: &mut Clock<'_>, case: &Case, contenders: &[Contender]) -> 
     let started = Instant::now();
     let patience = SECONDS_A_KERNEL * racers.iter().flatten().count() as f64;
     for run in 0..MAX_RUNS {
-        if run >= MIN_RUNS && started.elapsed().as_secs_f64() > patience {
+        if run > 0 && started.elapsed().as_secs_f64() > patience {
             break;
         }
         for racer in racers.iter_mut().flatten() {
@@ -117,7 +116,7 @@ pub fn measure(clock: &mut Clock<'_>, case: &Case, contenders: &[Contender]) -> 
                 Some(failure) => Err(format!("after timing: {failure}")),
                 None => Ok(Measured {
                     time: Summary::new(&racer.samples),
-                    samples: racer.samples,
+                    rounds: vec![racer.samples],
                     timing: clock.timing(),
                     executions: racer.executions,
                     rotated_bytes: sets.bytes,
@@ -144,8 +143,8 @@ pub fn prepare(clock: &mut Clock<'_>, case: &Case, contender: &Contender) -> Res
 struct Racer {
     work: Work,
     executions: usize,
-    /// Of every sample.
-    pub samples: Vec<f64>,
+    /// Seconds of one execution, in each.
+    samples: Vec<f64>,
 }
 
 /// Copies of the operands that take turns.

@@ -8,6 +8,7 @@ mod ceilings;
 mod clock;
 mod fma;
 mod measure;
+mod placement;
 mod plot;
 mod report;
 mod statistics;

@@ -54,8 +54,8 @@ impl Row {
         100.0 * ceilings.least_seconds(self.flops, self.bytes) / measured.time.median
     }
 
-    pub fn bound(&self, ceilings: &Ceilings) -> Bound {
-        ceilings.bound(self.flops, self.bytes)
+    pub fn bound(&self, measured: &Measured, ceilings: &Ceilings) -> Bound {
+        ceilings.bound(self.flops, self.bytes, measured.time.median)
     }
 }
 
@@ -109,7 +109,7 @@ impl Report {
                 "gflops": row.gflops(measured),
                 "gbps": row.gbps(measured),
                 "percent_of_roofline": row.percent_of_roofline(measured, &self.ceilings),
-                "bound_by": row.bound(&self.ceilings).name(),
+                "bound_by": row.bound(measured, &self.ceilings).name(),
                 "timing": measured.timing.name(),
                 "verified": true,
             }),

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use shadegrad::bench::{self, Baseline, Ceilings, Change, Clock, Contender, Outcome, ROUNDS, Report, Row, Verdict};
+use shadegrad::bench::{
+    self, Baseline, Bound, Ceilings, Change, Clock, Contender, Outcome, ROUNDS, Report, Row, Verdict,
+};
 use shadegrad::cases::{self, Case, Timed};
 use shadegrad::gpu::{Adapters, Checks, Choice, Device, DeviceKind, install_hint};
 use shadegrad::ops::custom::CustomKernel;
@@ -280,7 +282,7 @@ fn table(report: &Report) -> Vec<String> {
                 number(row.gflops(measured)),
                 number(row.gbps(measured)),
                 format!("{:.0} %", row.percent_of_roofline(measured, &report.ceilings)),
-                row.bound(&report.ceilings).name().into(),
+                row.bound(measured, &report.ceilings).name().into(),
                 measured.timing.name().into(),
                 if report.is_checked(row) { "checked" } else { "unchecked" }.into(),
             ]),
@@ -322,6 +324,15 @@ fn side_by_side(report: &Report) {
 fn busy(report: &Report) {
     let timed = report.rows.iter().filter_map(|row| Some((row, row.outcome.as_ref().ok()?)));
     let timed: Vec<_> = timed.collect();
+    let launched = timed.iter().filter(|(row, measured)| row.bound(measured, &report.ceilings) == Bound::Dispatch);
+    let launched = launched.count();
+    if launched > 0 {
+        say(format!(
+            "\n{launched} of {} kernels take less time than a few empty dispatches: their times are the driver's as much as their own, and vary \
+             with it",
+            timed.len()
+        ));
+    }
     let wide = timed.iter().filter(|(_, measured)| measured.time.spread() > BUSY_SPREAD);
     let widest = wide.clone().max_by(|(_, a), (_, b)| a.time.spread().total_cmp(&b.time.spread()));
     if let Some((row, measured)) = widest {
