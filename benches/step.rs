@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shadegrad::data::shapes;
 use shadegrad::gpu::{Adapters, Checks, Choice, Device, install_hint};
 use shadegrad::machine::{Classifier, GpuMachine, GpuOptions, MAX_SEGMENT, Machine, Segment, Setup, State};
-use shadegrad::nn::{Network, initialise};
+use shadegrad::nn::{Network, Noise, initialise};
 use shadegrad::train::Settings;
 
 fn training_step(criterion: &mut Criterion) {
@@ -19,7 +19,7 @@ fn training_step(criterion: &mut Criterion) {
         let adapter = adapter.unwrap_or_else(|| panic!("no adapter: {}", install_hint()));
         let device = Device::open(&adapter, Checks::Unchecked).expect("an adapter that opens");
         let optimiser = Settings::default().optimiser();
-        let setup = Setup { network: &network, dataset: &dataset, batch, optimiser };
+        let setup = Setup { network: &network, dataset: &dataset, batch, optimiser, noise: Noise::default() };
         let mut machine = GpuMachine::new(device, &setup, &GpuOptions::default()).expect("a network that fits");
         let parameters = initialise(machine.plan(), 0);
         let momentum = vec![0.0; parameters.len()];
@@ -37,7 +37,7 @@ fn training_step(criterion: &mut Criterion) {
                     let images = &images[..(now * u64::from(batch)) as usize];
                     let started = Instant::now();
                     machine
-                        .train(&Segment { images, first_step: 1, learning_rate: 1e-3 }, &mut |_| true)
+                        .train(&Segment { images, first_step: 1, epoch: 1, learning_rate: 1e-3 }, &mut |_| true)
                         .expect("a step");
                     time += started.elapsed();
                     left -= now;

@@ -4,6 +4,7 @@
 //! plan: the GPU ([`machine::GpuMachine`]) and plain f64 loops ([`machine::CpuMachine`]); comparing them is how every
 //! number here is checked.
 
+pub mod augmentation;
 pub mod bench;
 pub mod cases;
 pub mod check;

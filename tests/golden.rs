@@ -469,7 +469,7 @@ fn ten_training_steps_agree() {
         .zip(&all_labels)
         .flat_map(|(image, &label)| {
             let words = image.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes));
-            [label].into_iter().chain(words)
+            [label, 0].into_iter().chain(words)
         })
         .collect();
 
@@ -496,7 +496,8 @@ fn ten_training_steps_agree() {
         let positions: Vec<u32> = (step * BATCH..(step + 1) * BATCH).collect();
         let mut input = poisoned(conv1.input_len());
         let mut labels = vec![0; BATCH as usize];
-        gather::forward(IMAGE, 0.5, 0.5, &records, &positions, &mut input, &mut labels);
+        let normalise = gather::Normalise { mean: 0.5, deviation: 0.5 };
+        gather::forward(IMAGE, normalise, &records, &positions, &mut input, &mut labels);
 
         let conv1_relu = rectify(&convolve(&conv1, &input, conv1_weight, conv1_bias));
         let (pool1_output, pool1_argmax) = pool(&pool1, &conv1_relu);

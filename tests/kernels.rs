@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use common::adapter;
+use shadegrad::augmentation::Augmentation;
 use shadegrad::cases;
 use shadegrad::check::{self, Row, Selection, Suite, training};
 use shadegrad::data::shapes;
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
-use shadegrad::nn::{Network, Optimiser, initialise};
+use shadegrad::nn::{Network, Noise, Optimiser, initialise};
 
 /// One row of the printed table.
 #[derive(Default)]
@@ -88,7 +89,9 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
     let dataset = shapes(3, 40, 1);
     let network = Network::load("lenet").unwrap();
     let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
-    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser };
+    let augmentation = Augmentation { flip: true, crop: 4, cutout: 8, brightness: 0.2, contrast: 0.3 };
+    let noise = Noise { seed: 5, augmentation };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser, noise };
     let mut gpu = GpuMachine::new(device(Checks::Unchecked), &setup, &GpuOptions::default()).unwrap();
     let mut reference = CpuMachine::new(&setup).unwrap();
     let parameters = initialise(gpu.plan(), 5);
@@ -96,7 +99,7 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
     gpu.set_state(&State { parameters, momentum }).unwrap();
     let images: Vec<u32> = (0..40).collect();
     for (index, images) in images.chunks(4).enumerate() {
-        let segment = Segment { images, first_step: index as u64 + 1, learning_rate: 0.01 };
+        let segment = Segment { images, first_step: index as u64 + 1, epoch: 1, learning_rate: 0.01 };
         let report = training::step(&mut gpu, &mut reference, &segment).unwrap();
         assert!(report.parted.is_none(), "{:?}", report.parted);
         assert!(report.tensors > 40, "only {} tensors", report.tensors);
@@ -108,7 +111,7 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
     let parameters = initialise(gpu.plan(), 5);
     let momentum = vec![0.0; parameters.len()];
     gpu.set_state(&State { parameters, momentum }).unwrap();
-    let segment = Segment { images: &images[..4], first_step: 1, learning_rate: 0.01 };
+    let segment = Segment { images: &images[..4], first_step: 1, epoch: 1, learning_rate: 0.01 };
     let report = training::step(&mut gpu, &mut reference, &segment).unwrap();
     let parted = report.parted.expect("weight decay shows");
     assert_eq!((&*parted.label, &*parted.tensor), ("sgd", "conv1.weight"));

@@ -7,14 +7,21 @@ use std::path::{Path, PathBuf};
 
 use common::adapter;
 use safetensors::SafeTensors;
+use shadegrad::augmentation::Augmentation;
 use shadegrad::data::{Dataset, ImageShape, Split, shapes};
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
-use shadegrad::nn::{Network, Optimiser, Plan, initialise};
+use shadegrad::nn::{Network, Noise, Optimiser, Plan, initialise};
 use shadegrad::train::{Event, Job, Outcome, RunFolder, RunTarget, Settings, Stop, spawn};
 use shadegrad::{Error, Result};
 
 const TUTORIAL: Optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
+
+/// Every kind of augmentation.
+const NOISE: Noise = Noise {
+    seed: 3 << 32 | 7,
+    augmentation: Augmentation { flip: true, crop: 4, cutout: 8, brightness: 0.2, contrast: 0.3 },
+};
 
 /// Every kind of layer, with strides, padding, dilation and windows that overlap.
 const EVERY_LAYER: &str = r#"
@@ -42,7 +49,7 @@ fn fresh_state(plan: &Plan, seed: u64) -> State {
 }
 
 fn train(machine: &mut impl Machine, images: &[u32], learning_rate: f32) -> Result<Vec<f32>> {
-    machine.train(&Segment { images, first_step: 1, learning_rate }, &mut |_| true)
+    machine.train(&Segment { images, first_step: 1, epoch: 1, learning_rate }, &mut |_| true)
 }
 
 fn images(count: u32) -> Vec<u32> {
@@ -53,7 +60,7 @@ fn images(count: u32) -> Vec<u32> {
 fn two_hundred_steps_agree_with_the_reference() {
     let dataset = shapes(3, 800, 1);
     let network = Network::load("lenet").unwrap();
-    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: Noise::default() };
     let (mut gpu, mut cpu) = (gpu(&setup, &GpuOptions::default()), CpuMachine::new(&setup).unwrap());
     let state = fresh_state(gpu.plan(), 5);
     gpu.set_state(&state).unwrap();
@@ -73,7 +80,7 @@ fn every_tensor_of_a_step_agrees_with_the_reference() {
     let dataset = shapes(4, 12, 1);
     let network = Network::parse(EVERY_LAYER, "every layer").unwrap();
     let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.01, nesterov: true, label_smoothing: 0.1 };
-    let setup = Setup { network: &network, dataset: &dataset, batch: 5, optimiser };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 5, optimiser, noise: Noise::default() };
     let (mut gpu, mut cpu) = (gpu(&setup, &GpuOptions::default()), CpuMachine::new(&setup).unwrap());
     // A seed with no value so close to 0 that rounding decides on which side of ReLU it falls; checked below.
     let state = fresh_state(gpu.plan(), 16);
@@ -124,7 +131,7 @@ fn ten_steps_agree_with_pytorch() {
         test: Split::default(),
     };
     let network = Network::load("lenet").unwrap();
-    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: Noise::default() };
     let mut gpu = gpu(&setup, &GpuOptions::default());
     let mut state = fresh_state(gpu.plan(), 0);
     for parameter in &gpu.plan().parameters {
@@ -154,7 +161,7 @@ fn ten_steps_agree_with_pytorch() {
 fn the_same_seed_gives_the_same_bits_resident_or_streamed() {
     let dataset = shapes(5, 150, 1);
     let network = Network::load("lenet").unwrap();
-    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: Noise::default() };
     let run = |options: GpuOptions| {
         let mut machine = gpu(&setup, &options);
         let state = fresh_state(machine.plan(), 7);
@@ -170,11 +177,71 @@ fn the_same_seed_gives_the_same_bits_resident_or_streamed() {
     assert_eq!((first.0, first.1), (streamed.0, streamed.1));
 }
 
+/// Two epochs of images that are drawn anew in each, in an order that is not theirs.
+#[test]
+fn augmented_training_agrees_with_the_reference_resident_or_streamed() {
+    let dataset = shapes(5, 101, 1);
+    let network = Network::load("lenet").unwrap();
+    let order: Vec<u32> = (0..101).map(|place| place * 30 % 101).collect();
+    let train = |machine: &mut dyn Machine| -> Vec<f32> {
+        let state = fresh_state(machine.plan(), 7);
+        machine.set_state(&state).unwrap();
+        let epochs = [1, 2].map(|epoch| {
+            let segment = Segment { images: &order, first_step: 1, epoch, learning_rate: 0.01 };
+            machine.train(&segment, &mut |_| true).unwrap()
+        });
+        assert_ne!(epochs[0], epochs[1]);
+        epochs.concat()
+    };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: NOISE };
+    let run = |setup: &Setup<'_>, resident_bytes| {
+        let mut machine = gpu(setup, &GpuOptions { resident_bytes, ..GpuOptions::default() });
+        assert_eq!(machine.is_resident(), resident_bytes > 0);
+        (train(&mut machine), machine.state().unwrap())
+    };
+    let resident = run(&setup, 1 << 30);
+    assert_eq!(resident, run(&setup, 1 << 30));
+    assert_eq!(resident, run(&setup, 0));
+    let other = Setup { noise: Noise { seed: 8, ..NOISE }, ..setup };
+    assert_ne!(resident.0, run(&other, 1 << 30).0);
+
+    let on_cpu = train(&mut CpuMachine::new(&setup).unwrap());
+    for (&gpu, &cpu) in resident.0.iter().zip(&on_cpu) {
+        // As for two hundred steps without.
+        approx::assert_relative_eq!(gpu, cpu, max_relative = 1e-3);
+    }
+}
+
+/// Batches of other sizes and in another order see the same images, whatever came before them.
+#[test]
+fn an_image_is_augmented_alike_in_every_batch() {
+    let dataset = shapes(5, 12, 1);
+    let network = Network::load("lenet").unwrap();
+    let input = |batch: u32, order: &[u32], resident_bytes| {
+        let setup = Setup { network: &network, dataset: &dataset, batch, optimiser: TUTORIAL, noise: NOISE };
+        let mut machine = gpu(&setup, &GpuOptions { resident_bytes, ..GpuOptions::default() });
+        let segment = Segment { images: order, first_step: 1, epoch: 3, learning_rate: 0.01 };
+        machine.train(&segment, &mut |_| true).unwrap();
+        let input = machine.tensor("input").unwrap().unwrap();
+        input.chunks_exact(dataset.shape.len()).map(<[f32]>::to_vec).collect::<Vec<_>>()
+    };
+    let all = input(12, &images(12), 1 << 30);
+    let last = input(5, &[0, 1, 2, 3, 4, 11, 5, 8], 0);
+    for (row, image) in [11, 5, 8].into_iter().enumerate() {
+        assert_eq!(last[row], all[image], "image {image}");
+    }
+    assert!(last[3..].iter().flatten().all(|&value| value == 0.0));
+    // Evaluation sees the images as they are.
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: NOISE };
+    let logits = |setup: &Setup<'_>| gpu(setup, &GpuOptions::default()).logits(&dataset.train, 0..12).unwrap();
+    assert_eq!(logits(&setup), logits(&Setup { noise: Noise::default(), ..setup }));
+}
+
 #[test]
 fn a_non_finite_gradient_stops_before_it_is_applied() {
     let dataset = shapes(6, 400, 1);
     let network = Network::load("lenet").unwrap();
-    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: Noise::default() };
     let mut machine = gpu(&setup, &GpuOptions::default());
     let state = fresh_state(machine.plan(), 8);
     machine.set_state(&state).unwrap();
@@ -193,7 +260,7 @@ fn a_non_finite_gradient_stops_before_it_is_applied() {
 fn a_lost_device_is_an_error_whatever_is_asked_of_it() {
     let dataset = shapes(6, 40, 10);
     let network = Network::load("lenet").unwrap();
-    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: Noise::default() };
     for when in ["before a step", "between two steps"] {
         let mut machine = gpu(&setup, &GpuOptions::default());
         let state = fresh_state(machine.plan(), 8);
@@ -220,7 +287,13 @@ fn a_lost_device_is_an_error_whatever_is_asked_of_it() {
 fn a_batch_that_cannot_fit_is_refused_with_one_that_does() {
     let dataset = shapes(6, 10, 1);
     let network = Network::load("lenet").unwrap();
-    let setup = Setup { network: &network, dataset: &dataset, batch: 1_000_000_000, optimiser: TUTORIAL };
+    let setup = Setup {
+        network: &network,
+        dataset: &dataset,
+        batch: 1_000_000_000,
+        optimiser: TUTORIAL,
+        noise: Noise::default(),
+    };
     let device = Device::open(&adapter(), Checks::Unchecked).unwrap();
     let Err(error) = GpuMachine::new(device, &setup, &GpuOptions::default()) else { panic!("it cannot fit") };
     assert!(error.to_string().starts_with("conv1.output needs 17 TiB, "), "{error}");
@@ -229,7 +302,9 @@ fn a_batch_that_cannot_fit_is_refused_with_one_that_does() {
 
 /// A small run; `stop_after` asks it to end once that many steps are done.
 fn run(folder: &Path, resume: bool, epochs: u32, stop_after: Option<u64>) -> (Result<Outcome>, Vec<Event>) {
-    let settings = Settings { data: "shapes".into(), epochs, lr: 0.01, seed: 9, log_every: 20, ..Settings::default() };
+    let augment = NOISE.augmentation;
+    let settings =
+        Settings { data: "shapes".into(), epochs, lr: 0.01, seed: 9, log_every: 20, augment, ..Settings::default() };
     let job = Job {
         network: Network::load("lenet").unwrap(),
         dataset: shapes(7, 203, 40),

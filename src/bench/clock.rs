@@ -64,7 +64,7 @@ impl<'a> Clock<'a> {
             timing: Timing::Slope,
             objection: None,
         };
-        clock.set_step(&StepRow { step: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 });
+        clock.set_step(&StepRow { step: 1, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 });
         clock.objection = clock.probe()?;
         if clock.objection.is_none() {
             clock.timing = Timing::Timestamps;

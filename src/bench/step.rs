@@ -8,7 +8,7 @@ use super::work::Work;
 use crate::error::Result;
 use crate::geometry::product;
 use crate::gpu::{Buffer, BufferSlice, Program, Span, StepRow};
-use crate::nn::{Images, Network, Optimiser, Plan, PlanRequest, initialise};
+use crate::nn::{Images, Network, Noise, Optimiser, Plan, PlanRequest, initialise};
 use crate::ops::gather::record_words;
 use crate::ops::nonfinite::FINITE;
 use crate::ops::{self, Lowering};
@@ -103,9 +103,9 @@ pub fn step(
 ) -> Result<StepReport> {
     let images = Images::streamed(image, classes, batch);
     let max_bytes = clock.device.max_binding_bytes();
-    let plan = PlanRequest { network, images, batch, max_bytes }.training(optimiser, 1)?;
+    let plan = PlanRequest { network, images, batch, max_bytes }.training(optimiser, &Noise::default(), 1)?;
     plan.fits(max_bytes)?;
-    clock.set_step(&StepRow { step: 1, order_offset: 0, count: batch, slot: 0, learning_rate: 0.001 });
+    clock.set_step(&StepRow { step: 1, epoch: 1, order_offset: 0, count: batch, slot: 0, learning_rate: 0.001 });
     let lowered: Vec<Lowering> =
         plan.steps.iter().map(|step| step.op.lower(ops::choose(&*step.op))).collect::<Result<_>>()?;
     let work = Work::whole(program(clock, &plan, &lowered, image)?);

@@ -120,12 +120,12 @@ fn nonfinite_of(length: u32, flagged: &[(u32, u32)], status: [u32; 2]) -> Case {
     for &(index, bits) in flagged {
         values[index as usize] = bits;
     }
-    let step = StepRow { step: 5, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
+    let step = StepRow { step: 5, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
     let case = Case::new(Nonfinite { length }, Style::Outliers, exact()).step(step);
     case.given("values", values).given("status", status.to_vec())
 }
 
-const SGD_STEP: StepRow = StepRow { step: 5, order_offset: 0, count: 4, slot: 0, learning_rate: 0.001 };
+const SGD_STEP: StepRow = StepRow { step: 5, epoch: 1, order_offset: 0, count: 4, slot: 0, learning_rate: 0.001 };
 
 fn sgd() -> Vec<Case> {
     let large = StepRow { learning_rate: 0.5, ..SGD_STEP };

@@ -9,7 +9,7 @@ use crate::ops::mean_loss::MeanLoss;
 use crate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
 use crate::random::{Purpose, Random};
 
-const STEP: StepRow = StepRow { step: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
+const STEP: StepRow = StepRow { step: 1, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
 
 pub(super) const BLOCK: Block = Block {
     cases,

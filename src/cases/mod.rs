@@ -48,7 +48,7 @@ pub struct Truth {
 
 impl Case {
     fn new(op: impl Op + 'static, style: Style, bound: Bound) -> Self {
-        let step = StepRow { step: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
+        let step = StepRow { step: 1, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
         Self { op: Box::new(op), step, style, given: Vec::new(), bound, seed: 0, truth: OnceLock::new() }
     }
 

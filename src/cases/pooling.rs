@@ -122,7 +122,7 @@ fn cases() -> Vec<Case> {
 /// Where the maxima of an input full of ties are.
 fn winner(shape: &Pool2d, seed: u64) -> Vec<u32> {
     let inputs = [Style::Integers.bits(shape.input_len(), seed, 0), Vec::new(), Vec::new()];
-    let step = StepRow { step: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
+    let step = StepRow { step: 1, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
     let [_, _, argmax] = &evaluate(&MaxPool2dForward(*shape), &step, &inputs, |value| value)[..] else {
         unreachable!("max pooling has three operands")
     };

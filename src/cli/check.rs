@@ -48,6 +48,9 @@ pub struct CheckArgs {
     /// Learning rate [default: 0.001]
     #[arg(long, allow_negative_numbers = true, requires = "model")]
     lr: Option<f64>,
+    /// Augment the images as `train --augment` does
+    #[arg(long, value_name = "WORD,…", requires = "model")]
+    augment: Option<String>,
     /// Decides the initial weights and the drawn images [default: 0]
     #[arg(long, requires = "model")]
     seed: Option<u64>,

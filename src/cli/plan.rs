@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use shadegrad::nn::{Activation, Images, Network, Phase, Plan, PlanRequest};
+use shadegrad::nn::{Activation, Images, Network, Noise, Phase, Plan, PlanRequest};
 use shadegrad::ops::choose;
 use shadegrad::train::Settings;
 use shadegrad::units::{bytes, count, flops};
@@ -52,7 +52,7 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
     let batch = arguments.batch;
     let images = Images::streamed(arguments.image, classes, batch);
     let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX };
-    let plan = request.training(&Settings::default().optimiser(), 1)?;
+    let plan = request.training(&Settings::default().optimiser(), &Noise::default(), 1)?;
     let dispatches = plan.steps.iter().map(|step| Ok(step.op.lower(choose(&*step.op))?.dispatches.len()));
     let dispatches: Vec<usize> = dispatches.collect::<Result<_>>()?;
     if arguments.json {

@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  shadegrad train\n  shadegrad train --data shapes --model wide --epochs 10 --seed 1\n  \
+                        shadegrad train --augment flip,crop=4,brightness=0.2\n  \
                         shadegrad train --resume runs/lenet-1"
 )]
 pub struct TrainArgs {
@@ -59,7 +60,10 @@ pub struct TrainArgs {
     /// [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     label_smoothing: Option<f64>,
-    /// Decides the initial weights and the order of the images [default: 0]
+    /// Vary the training images in every epoch: any of flip, crop=PIXELS, cutout=PIXELS, brightness=SHARE, contrast=SHARE
+    #[arg(long, value_name = "WORD,…")]
+    augment: Option<String>,
+    /// Decides the initial weights, the order of the images and whatever else is drawn [default: 0]
     #[arg(long)]
     seed: Option<u64>,
     /// Batches between two loss lines [default: 2000]
@@ -177,6 +181,7 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
         seed: arguments.seed.unwrap_or(default.seed),
         log_every: arguments.log_every.unwrap_or(default.log_every),
         init: arguments.init.as_deref().map(init).transpose()?,
+        augment: arguments.augment.as_deref().map_or(Ok(default.augment), str::parse)?,
     };
     let kernels = arguments.kernels.iter().map(|kernel| match kernel.split_once('=') {
         Some((op, file)) => CustomKernel::load(Path::new(file), &*example(op)?.op),
@@ -206,6 +211,7 @@ fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         ("--weight-decay", arguments.weight_decay.is_some()),
         ("--nesterov", arguments.nesterov),
         ("--label-smoothing", arguments.label_smoothing.is_some()),
+        ("--augment", arguments.augment.is_some()),
         ("--seed", arguments.seed.is_some()),
         ("--log-every", arguments.log_every.is_some()),
         ("--init", arguments.init.is_some()),
@@ -301,6 +307,9 @@ fn draw(bar: &ProgressBar, event: &Event, settings: &Settings, log_every: u32) {
                 if *epochs == 1 { "epoch" } else { "epochs" },
                 count(u64::from(*batches))
             ));
+            if !settings.augment.is_none() {
+                say(format!("augmentation: {}", settings.augment));
+            }
             if *step > 0 {
                 say(format!("resumed after step {}", count(*step)));
             }

@@ -75,6 +75,7 @@ params! {
     /// What changes from step to step; the host's side of `Step` in common.wgsl, where each field is described.
     StepRow {
         step: u32,
+        epoch: u32,
         order_offset: u32,
         count: u32,
         slot: u32,

@@ -164,7 +164,7 @@ impl<'a> CpuMachine<'a> {
         let window = inference::window(dataset.shape, images.classes, dataset.test.len());
         Ok(Self {
             dataset,
-            training: Walk::new(request.training(&setup.optimiser, MAX_SEGMENT)?)?,
+            training: Walk::new(request.training(&setup.optimiser, &setup.noise, MAX_SEGMENT)?)?,
             inference: CpuInference::new(setup.network, window)?,
         })
     }
@@ -189,10 +189,12 @@ impl<'a> CpuMachine<'a> {
         let batch = self.training.plan.batch as usize;
         let mut losses = Vec::new();
         for (slot, images) in segment.images.chunks(batch).enumerate() {
-            fill(&mut self.training, &self.dataset.train, images.iter().map(|&image| image as usize));
+            let records = images.iter().map(|&image| image as usize);
+            fill(&mut self.training, &self.dataset.train, records);
             let step = segment.first_step + slot as u64;
             let row = StepRow {
                 step: step as u32,
+                epoch: segment.epoch,
                 order_offset: 0,
                 count: images.len() as u32,
                 slot: slot as u32,
@@ -214,10 +216,11 @@ impl<'a> CpuMachine<'a> {
 
 /// Fills the window of records with some images of a split.
 fn fill(walk: &mut Walk, split: &Split, images: impl IntoIterator<Item = usize>) {
+    let channels = walk.plan.channels;
     let window = walk.storage("records_0").u32_mut();
     let capacity = window.len();
     window.clear();
-    pack(split, images, window);
+    pack(split, channels, images, window);
     window.resize(capacity, 0);
 }
 
@@ -248,7 +251,7 @@ impl CpuInference {
         for first in range.clone().step_by(batch) {
             let count = batch.min(range.end - first);
             fill(walk, split, first..first + count);
-            let row = StepRow { step: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 };
+            let row = StepRow { step: 0, epoch: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 };
             walk.step(&row, &mut unobserved)?;
             let output = walk.tensor(walk.plan.logits);
             logits.extend(output[..count * classes].iter().map(|&value| value as f32));

@@ -103,7 +103,7 @@ impl<'a> GpuMachine<'a> {
         let dataset = setup.dataset;
         let layout = Layout::new(setup, max_bytes, options);
         let request = PlanRequest { network: setup.network, images: layout.images, batch: setup.batch, max_bytes };
-        let plan = request.training(&setup.optimiser, MAX_SEGMENT)?;
+        let plan = request.training(&setup.optimiser, &setup.noise, MAX_SEGMENT)?;
         plan.fits(max_bytes)?;
         let mut memory = Memory::new(&device, &plan, &[])?;
         let program = memory.program(&device, &plan, &options.selection)?;
@@ -173,8 +173,9 @@ impl<'a> GpuMachine<'a> {
             let end = first + count as usize;
             for part in (first..end).step_by(UPLOAD_RECORDS) {
                 records.clear();
-                pack(&self.dataset.train, part..end.min(part + UPLOAD_RECORDS), &mut records);
-                self.device.write(buffer, words(self.dataset.shape.len(), part - first), &records);
+                let part = part..end.min(part + UPLOAD_RECORDS);
+                pack(&self.dataset.train, self.plan.channels, part.clone(), &mut records);
+                self.device.write(buffer, words(self.dataset.shape.len(), part.start - first), &records);
                 // Frees the staging memory of this part.
                 let submission = self.device.submit(|_| {})?;
                 self.device.wait(&submission)?;
@@ -208,6 +209,7 @@ impl<'a> GpuMachine<'a> {
         self.rows.clear();
         self.rows.extend(images.chunks(batch).enumerate().map(|(index, images)| StepRow {
             step: (segment.first_step + (done + index) as u64) as u32,
+            epoch: segment.epoch,
             order_offset: (index * batch) as u32,
             count: images.len() as u32,
             slot: (done + index) as u32,
@@ -286,7 +288,7 @@ impl Machine for GpuMachine<'_> {
             self.pump(segment, None, proceed)?
         } else {
             std::thread::scope(|scope| {
-                let loader = Loader::spawn(scope, &dataset.train, segment.images, batch);
+                let loader = Loader::spawn(scope, dataset, segment.images, batch);
                 self.pump(segment, Some(&loader), proceed)
             })?
         };

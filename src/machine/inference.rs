@@ -118,11 +118,11 @@ impl GpuInference {
         for first in range.clone().step_by(batch) {
             let count = batch.min(range.end - first);
             records.clear();
-            pack(split, first..first + count, &mut records);
+            pack(split, plan.channels, first..first + count, &mut records);
             device.write(memory.buffer(plan, "records_0"), 0, &records);
             table.write(
                 device,
-                &[StepRow { step: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 }],
+                &[StepRow { step: 0, epoch: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 }],
             );
             let submission = device.submit(|encoder| {
                 program.record(encoder, table, 1);

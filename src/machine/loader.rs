@@ -3,7 +3,7 @@
 use std::thread::Scope;
 
 use super::records::{pack, words};
-use crate::data::Split;
+use crate::data::Dataset;
 
 /// Batches packed ahead at most …
 const AHEAD: usize = 64;
@@ -19,21 +19,22 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Packs `images` of `split` in batches of `batch`.
+    /// Packs `images` of the training images in batches of `batch`.
     pub fn spawn<'scope, 'env>(
         scope: &'scope Scope<'scope, 'env>,
-        split: &'env Split,
+        dataset: &'env Dataset,
         images: &'env [u32],
         batch: usize,
     ) -> Self {
-        let batch_bytes = 4 * words(split.pixels.len() / split.len().max(1), batch);
+        let batch_bytes = 4 * words(dataset.shape.len(), batch);
         let (full_sender, full) = flume::bounded((AHEAD_BYTES / batch_bytes.max(1)).clamp(2, AHEAD));
         let (empty, empty_receiver) = flume::unbounded::<Vec<u32>>();
         scope.spawn(move || {
             for batch in images.chunks(batch) {
                 let mut records = empty_receiver.try_recv().unwrap_or_default();
                 records.clear();
-                pack(split, batch.iter().map(|&image| image as usize), &mut records);
+                let images = batch.iter().map(|&image| image as usize);
+                pack(&dataset.train, dataset.shape.channels, images, &mut records);
                 if full_sender.send(records).is_err() {
                     break;
                 }

@@ -10,10 +10,11 @@ mod records;
 pub use cpu::{CpuMachine, Observer};
 pub use gpu::{GpuMachine, GpuOptions};
 pub use inference::Inference;
+pub use records::augmented_image;
 
 use crate::data::{Dataset, Split};
 use crate::error::Result;
-use crate::nn::{Network, Optimiser, Plan};
+use crate::nn::{Network, Noise, Optimiser, Plan};
 
 /// What to train, on which images, in batches of what size.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,7 @@ pub struct Setup<'a> {
     pub dataset: &'a Dataset,
     pub batch: u32,
     pub optimiser: Optimiser,
+    pub noise: Noise,
 }
 
 /// Images of an inference at a time; a tensor of the wide network stays near 40 MB.
@@ -44,6 +46,8 @@ pub struct Segment<'a> {
     pub images: &'a [u32],
     /// Number of the first step, counted from 1 over the whole run.
     pub first_step: u64,
+    /// Counted from 1; decides how the images are augmented.
+    pub epoch: u32,
     pub learning_rate: f32,
 }
 

@@ -109,6 +109,8 @@ pub struct Optimiser {
 #[derive(Debug)]
 pub struct Plan {
     pub batch: u32,
+    /// Of an image.
+    pub channels: u32,
     pub classes: u32,
     pub storages: Vec<Storage>,
     pub tensors: Vec<Tensor>,

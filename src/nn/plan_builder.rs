@@ -3,13 +3,14 @@
 use super::images::Images;
 use super::layer::Layer;
 use super::network::{Activation, NamedLayer, Network};
+use super::noise::Noise;
 use super::plan::{Optimiser, Parameter, Phase, Plan, PlanStep, Role, Storage, Tensor, TensorId};
 use crate::geometry::{Channels, Conv2d, Matmul as MatmulShape, Pool2d, product};
 use crate::gpu::OFFSET_ALIGNMENT;
 use crate::ops::avg_pool2d::{AvgPool2dBackward, AvgPool2dForward};
 use crate::ops::bias::{BiasAdd, BiasGrad};
 use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight};
-use crate::ops::gather::{Gather, RECORD_BUFFERS};
+use crate::ops::gather::{Gather, GatherAugmented, RECORD_BUFFERS};
 use crate::ops::global_avg_pool2d::{GlobalAvgPool2dBackward, GlobalAvgPool2dForward};
 use crate::ops::matmul::Matmul;
 use crate::ops::max_pool2d::{MaxPool2dBackward, MaxPool2dForward};
@@ -32,14 +33,23 @@ pub(super) struct Builder<'a> {
     activations: &'a [Activation],
     images: Images,
     batch: u32,
+    /// What a training step draws; none at inference.
+    noise: Option<Noise>,
     plan: Plan,
 }
 
 impl<'a> Builder<'a> {
     /// With the parameters laid out. `activations` are those of `network`.
-    pub fn new(network: &'a Network, activations: &'a [Activation], images: Images, batch: u32) -> Self {
+    pub fn new(
+        network: &'a Network,
+        activations: &'a [Activation],
+        images: Images,
+        batch: u32,
+        noise: Option<Noise>,
+    ) -> Self {
         let plan = Plan {
             batch,
+            channels: images.shape[0],
             classes: images.classes,
             storages: Vec::new(),
             tensors: Vec::new(),
@@ -48,7 +58,7 @@ impl<'a> Builder<'a> {
             steps: Vec::new(),
             logits: TensorId(0),
         };
-        let mut builder = Self { network, activations, images, batch, plan };
+        let mut builder = Self { network, activations, images, batch, noise, plan };
         builder.lay_out_parameters();
         builder
     }
@@ -147,7 +157,13 @@ impl<'a> Builder<'a> {
         let input = self.activation("input", self.with_batch(&images.shape));
         let labels = self.tensor("labels", vec![self.batch], Role::Activation, Element::U32);
         operands.extend([input, labels]);
-        self.push("gather", Phase::Gather, gather, &operands);
+        match self.noise {
+            Some(Noise { seed, augmentation }) if !augmentation.is_none() => {
+                let gather = GatherAugmented { gather, shape: images.shape, augmentation, seed };
+                self.push("gather", Phase::Gather, gather, &operands);
+            }
+            _ => self.push("gather", Phase::Gather, gather, &operands),
+        }
 
         let mut saved = Vec::new();
         let mut current = input;

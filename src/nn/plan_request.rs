@@ -2,6 +2,7 @@
 
 use super::images::Images;
 use super::network::{Activation, Network};
+use super::noise::Noise;
 use super::plan::{ADDRESSABLE_BYTES, Optimiser, Phase, Plan, Role, too_large};
 use super::plan_builder::Builder;
 use crate::error::Result;
@@ -24,10 +25,13 @@ impl PlanRequest<'_> {
     /// Gather, forward, loss, backward, update. `slots` losses are kept for the host.
     ///
     /// # Errors
-    /// A layer that does not fit what comes before it; a tensor over the limit, with the largest batch that fits.
-    pub fn training(&self, optimiser: &Optimiser, slots: u32) -> Result<Plan> {
+    /// A layer that does not fit what comes before it; an augmentation that does not fit the images; a tensor over the limit, with the
+    /// largest batch that fits.
+    pub fn training(&self, optimiser: &Optimiser, noise: &Noise, slots: u32) -> Result<Plan> {
         let activations = self.activations()?;
-        let mut builder = Builder::new(self.network, &activations, self.images, self.batch);
+        let [_, height, width] = self.images.shape;
+        noise.augmentation.fits(height, width)?;
+        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, Some(*noise));
         let classes = self.images.classes;
         let (mut saved, logits, labels) = builder.forward();
 
@@ -50,7 +54,7 @@ impl PlanRequest<'_> {
     /// As `training`.
     pub fn inference(&self) -> Result<Plan> {
         let activations = self.activations()?;
-        let mut builder = Builder::new(self.network, &activations, self.images, self.batch);
+        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, None);
         let (_, logits, _) = builder.forward();
         Ok(builder.finish(logits))
     }

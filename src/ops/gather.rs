@@ -1,10 +1,14 @@
-//! A training batch out of the images that live on the GPU as bytes. Source: torchvision ToTensor, Normalize.
+//! A training batch out of the images that live on the GPU as bytes, as they are or augmented. Source: torchvision ToTensor, Normalize,
+//! ColorJitter, RandomCrop, RandomHorizontalFlip; DeVries and Taylor, Cutout, 2017.
 
 use super::{Arguments, Lowering, Op, Operand, shader};
+use crate::augmentation::Augmentation;
 use crate::error::Result;
 use crate::geometry::product;
 use crate::gpu::{Dispatch, Shader, StepRow, params};
 use crate::reference;
+use crate::reference::augment::Variation;
+use crate::reference::gather::{HEADER_WORDS, Normalise};
 
 static SHADER: Shader = shader!("gather");
 
@@ -20,12 +24,21 @@ params! {
         streamed: u32,
         scale: f32,
         shift: f32,
+        height: u32,
+        width: u32,
+        flip: u32,
+        crop: u32,
+        cutout: u32,
+        brightness: f32,
+        contrast: f32,
+        seed_low: u32,
+        seed_high: u32,
     }
 }
 
-/// Words of a record: the label, then the pixels four to a word.
+/// Words of a record: label and grey mean, the image's index, then the pixels four to a word.
 pub fn record_words(image_length: u32) -> u32 {
-    1 + image_length.div_ceil(4)
+    HEADER_WORDS as u32 + image_length.div_ceil(4)
 }
 
 /// records, order → input (N, image_length) normalised, labels (N), both overwritten; rows past the step's `count` are zeros with label
@@ -76,23 +89,48 @@ impl Op for Gather {
     }
 
     fn lower(&self, _: &str) -> Result<Lowering> {
-        let record_words = record_words(self.image_length);
-        let params = GatherParams {
+        Ok(self.dispatch("gather", &self.params()).into())
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {
+        self.with_records(arguments, step, |records, positions, input, labels| {
+            reference::gather::forward(self.image_length as usize, self.normalise(), records, positions, input, labels);
+        });
+    }
+}
+
+impl Gather {
+    fn params(&self) -> GatherParams {
+        GatherParams {
             batch: self.batch,
             image_length: self.image_length,
-            record_words,
+            record_words: record_words(self.image_length),
             records_per_buffer: self.records[0].max(1),
             streamed: u32::from(self.order == 0),
             scale: 1.0 / (255.0 * self.deviation),
             shift: -self.mean / self.deviation,
-        };
-        let bindings: Vec<_> =
-            self.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
-        let invocations = u64::from(self.batch) * u64::from(record_words - 1);
-        Ok(Dispatch::new(&SHADER, "gather", &params, &bindings, invocations).into())
+            ..bytemuck::Zeroable::zeroed()
+        }
     }
 
-    fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {
+    fn dispatch(&self, entry_point: &'static str, params: &GatherParams) -> Dispatch {
+        let bindings: Vec<_> =
+            self.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+        let invocations = u64::from(self.batch) * u64::from(self.image_length.div_ceil(4));
+        Dispatch::new(&SHADER, entry_point, params, &bindings, invocations)
+    }
+
+    fn normalise(&self) -> Normalise {
+        Normalise { mean: self.mean.into(), deviation: self.deviation.into() }
+    }
+
+    /// Calls `fill` with the records of the step in a row, their positions, and what is to be written.
+    fn with_records(
+        &self,
+        arguments: Arguments<'_>,
+        step: &StepRow,
+        fill: impl FnOnce(&[u32], &[u32], &mut [f64], &mut [u32]),
+    ) {
         let [records_0, records_1, records_2, records_3, order, input, labels] = arguments.take();
         let words = record_words(self.image_length) as usize;
         let buffers = [records_0.u32(), records_1.u32(), records_2.u32(), records_3.u32()];
@@ -107,14 +145,73 @@ impl Op for Gather {
             records.extend_from_slice(&buffers[buffer][place * words..(place + 1) * words]);
         }
         let positions: Vec<u32> = (0..step.count).collect();
-        reference::gather::forward(
-            self.image_length as usize,
-            self.mean.into(),
-            self.deviation.into(),
-            &records,
-            &positions,
-            input.f64_mut(),
-            labels.u32_mut(),
-        );
+        fill(&records, &positions, input.f64_mut(), labels.u32_mut());
+    }
+}
+
+/// As [`Gather`], of the images as they are drawn for the step's epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct GatherAugmented {
+    pub gather: Gather,
+    /// (channels, height, width), `image_length` together.
+    pub shape: [u32; 3],
+    pub augmentation: Augmentation,
+    pub seed: u64,
+}
+
+impl Op for GatherAugmented {
+    fn name(&self) -> &'static str {
+        "gather_augmented"
+    }
+
+    fn shape(&self) -> String {
+        let Self { gather: Gather { batch, .. }, shape: [channels, height, width], augmentation, .. } = self;
+        format!("{batch}×{channels}×{height}×{width}, {augmentation}")
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        self.gather.operands()
+    }
+
+    fn flops(&self) -> u64 {
+        // Contrast is three, brightness one.
+        self.gather.flops() + 4 * product(&[self.gather.batch, self.gather.image_length]) as u64
+    }
+
+    fn bytes(&self) -> u64 {
+        self.gather.bytes()
+    }
+
+    fn lower(&self, _: &str) -> Result<Lowering> {
+        let ([_, height, width], augmentation) = (self.shape, &self.augmentation);
+        let [seed_low, seed_high] = reference::philox::key(self.seed);
+        let params = GatherParams {
+            height,
+            width,
+            flip: augmentation.flip.into(),
+            crop: augmentation.crop,
+            cutout: augmentation.cutout,
+            brightness: augmentation.brightness as f32,
+            contrast: augmentation.contrast as f32,
+            seed_low,
+            seed_high,
+            ..self.gather.params()
+        };
+        Ok(self.gather.dispatch("gather_augmented", &params).into())
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {
+        let variation = Variation { augmentation: self.augmentation, seed: self.seed, epoch: step.epoch };
+        self.gather.with_records(arguments, step, |records, positions, input, labels| {
+            reference::gather::augmented(
+                self.shape,
+                self.gather.normalise(),
+                &variation,
+                records,
+                positions,
+                input,
+                labels,
+            );
+        });
     }
 }

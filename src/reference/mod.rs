@@ -4,6 +4,7 @@
 //! Outputs and gradients are overwritten, never accumulated. Work is split over threads only between values that do not
 //! depend on each other, so a result has the same bits whatever the number of threads.
 
+pub mod augment;
 pub mod avg_pool2d;
 pub mod bias;
 pub mod conv2d;
@@ -13,6 +14,7 @@ pub mod matmul;
 pub mod max_pool2d;
 pub mod mean_loss;
 pub mod nonfinite;
+pub mod philox;
 pub mod relu;
 pub mod sgd;
 pub mod softmax_cross_entropy;

@@ -136,6 +136,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::augmentation::Augmentation;
     use crate::train::Init;
 
     #[test]
@@ -145,6 +146,7 @@ mod tests {
                 limit: Some(40),
                 lr: 0.1 + 0.2,
                 init: Some(Init { file: "/some where/cifar_net.safetensors".into(), sha256: "00".into() }),
+                augment: Augmentation { flip: true, crop: 4, contrast: 0.1, ..Augmentation::default() },
                 ..Settings::default()
             },
             network: Network::load("wide").unwrap(),
@@ -160,6 +162,13 @@ mod tests {
             adapter: AdapterRecord::reference(),
             kernels: vec!["matmul".into()],
         };
-        assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+        let text = config.to_toml().unwrap();
+        assert_eq!(Config::parse(&text).unwrap(), config);
+        let refusal = |text: &str| Config::parse(text).unwrap_err().to_string();
+        assert_eq!(
+            refusal(&text.replace("contrast = 0.1", "contrast = 7")),
+            "config.toml: --augment: contrast must be from 0 to 1 (got 7)"
+        );
+        assert!(refusal(&text.replace("crop = 4", "shift = 4")).starts_with("config.toml: unknown field `shift`"));
     }
 }

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Init;
+use crate::augmentation::Augmentation;
 use crate::data::Options;
 use crate::error::{Error, Result};
-use crate::nn::Optimiser;
+use crate::nn::{Noise, Optimiser};
 
 /// The flags of `train` that decide its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,8 @@ pub struct Settings {
     /// Weights to start from; drawn from the seed when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
+    #[serde(default, skip_serializing_if = "Augmentation::is_none")]
+    pub augment: Augmentation,
 }
 
 impl Default for Settings {
@@ -61,6 +64,7 @@ impl Default for Settings {
             seed: 0,
             log_every: 2000,
             init: None,
+            augment: Augmentation::default(),
         }
     }
 }
@@ -95,7 +99,7 @@ impl Settings {
         if self.nesterov && self.momentum == 0.0 {
             return Err(Error::usage("--nesterov needs --momentum above 0 (got 0)"));
         }
-        Ok(())
+        self.augment.check()
     }
 
     /// How the data is read.
@@ -111,6 +115,10 @@ impl Settings {
             nesterov: self.nesterov,
             label_smoothing: self.label_smoothing as f32,
         }
+    }
+
+    pub fn noise(&self) -> Noise {
+        Noise { seed: self.seed, augmentation: self.augment }
     }
 }
 

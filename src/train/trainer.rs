@@ -87,6 +87,7 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
         dataset: &job.dataset,
         batch: job.settings.batch,
         optimiser: job.settings.optimiser(),
+        noise: job.settings.noise(),
     };
     match &job.adapter {
         Some(adapter) => {
@@ -316,6 +317,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
         let segment = Segment {
             images: &order[batch as usize * size..last],
             first_step: self.position.step + 1,
+            epoch: self.position.epoch,
             learning_rate: settings.lr as f32,
         };
         let (events, stop, saved_at) = (self.events, self.stop, self.saved_at);

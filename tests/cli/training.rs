@@ -144,6 +144,31 @@ fn the_same_seed_gives_the_same_weights() {
 }
 
 #[test]
+fn augmented_runs_say_so_and_continue_as_they_began() {
+    let place = Workplace::new();
+    let settings = "train --data shapes --limit 42 --seed 1 --augment flip,crop=4,cutout=8,brightness=0.2,contrast=0.2";
+    let whole = place.run(&format!("{settings} --epochs 2 --out whole")).success();
+    assert_eq!(whole.after("augmentation: "), "flip, crop 4, cutout 8, brightness ±0.2, contrast ±0.2");
+    let config: toml::Table = fs::read_to_string(place.path("whole/config.toml")).unwrap().parse().unwrap();
+    let augment = &config["train"]["augment"];
+    assert_eq!((augment["flip"].as_bool(), augment["crop"].as_integer()), (Some(true), Some(4)));
+
+    place.run(&format!("{settings} --epochs 1 --out run")).success();
+    let resumed = place.run("train --resume run --epochs 2").success();
+    assert_eq!(resumed.weights_sha256(), whole.weights_sha256());
+    assert_eq!(resumed.after("augmentation: "), whole.after("augmentation: "));
+    let plain = place.run("train --data shapes --limit 42 --seed 1 --augment none --out plain").success();
+    assert!(plain.weights_sha256() != whole.weights_sha256() && !plain.stdout.contains("augmentation"));
+
+    place
+        .run("train --data shapes --limit 4 --augment crop=32 --out refused")
+        .refuses(2, "error: --augment: crop must be smaller than the images (got 32, they have 32×32 pixels)");
+    assert!(!place.path("refused").exists());
+    let checked = place.run("check --model lenet --steps 3 --augment flip,crop=4,contrast=0.5").success();
+    assert_eq!(checked.after("augmentation: "), "flip, crop 4, contrast ±0.5");
+}
+
+#[test]
 fn the_reference_agrees_with_the_adapter() {
     adapter();
     let place = Workplace::new();

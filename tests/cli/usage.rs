@@ -37,6 +37,12 @@ fn values_out_of_range_are_named() {
         ("train --momentum 1.5", "--momentum must be at least 0 and below 1 (got 1.5)"),
         ("train --weight-decay -0.1", "--weight-decay must be finite and at least 0 (got -0.1)"),
         ("train --nesterov --momentum 0", "--nesterov needs --momentum above 0 (got 0)"),
+        ("train --augment crop=x", "--augment: crop takes a whole number of pixels (got x)"),
+        ("train --augment flip,contrast=2", "--augment: contrast must be from 0 to 1 (got 2)"),
+        (
+            "check --model lenet --augment spin",
+            "--augment has no \"spin\" (expected flip, crop=PIXELS, cutout=PIXELS, brightness=SHARE, contrast=SHARE or none)",
+        ),
         ("train --model nonsense", "no model nonsense (expected lenet, wide or a .toml file)"),
         ("plan --batch 0", "--batch must be at least 1 (got 0)"),
     ] {
@@ -78,7 +84,9 @@ fn runs_are_not_overwritten_and_not_changed() {
     place.run("eval empty").refuses(4, "error: empty is not a run folder: it has no config.toml");
 
     place.run("train --data shapes --limit 8 --epochs 1 --device cpu --out run").success();
-    for flag in ["--batch 8", "--model wide", "--momentum 0", "--seed 1", "--limit 4", "--log-every 1"] {
+    for flag in
+        ["--batch 8", "--model wide", "--momentum 0", "--seed 1", "--augment flip", "--limit 4", "--log-every 1"]
+    {
         let name = flag.split(' ').next().unwrap();
         place
             .run(&format!("train --resume run {flag}"))

@@ -1,6 +1,7 @@
 //! What holds between results, whatever the right numbers are.
 
 mod adjoint;
+mod augment;
 mod batch;
 mod determinism;
 mod nonfinite;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Relation> {
     let mut relations = batch::relations();
     relations.extend(padding::relations());
     relations.extend(adjoint::relations());
+    relations.extend(augment::relations());
     relations.extend(variants::relations());
     relations.extend(determinism::relations());
     relations.extend(nonfinite::relations());
@@ -83,7 +85,7 @@ pub fn all() -> Vec<Relation> {
 }
 
 /// The step that relations run at.
-const STEP: StepRow = StepRow { step: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.1 };
+const STEP: StepRow = StepRow { step: 1, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.1 };
 
 fn conv2d(batch: u32, in_channels: u32, out_channels: u32, input: [u32; 2], window: Window) -> Conv2d {
     valid(Conv2d::new(batch, in_channels, out_channels, input, window))

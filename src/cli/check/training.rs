@@ -24,6 +24,7 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
         batch: arguments.batch.unwrap_or(default.batch),
         lr: arguments.lr.unwrap_or(default.lr),
         seed: arguments.seed.unwrap_or(default.seed),
+        augment: arguments.augment.as_deref().map_or(Ok(default.augment), str::parse)?,
         ..Settings::default()
     };
     settings.check()?;
@@ -39,7 +40,8 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
     let network = Network::load(model)?;
     let adapter = adapter(arguments)?;
     let dataset = shapes(settings.seed, images, 1);
-    let setup = Setup { network: &network, dataset: &dataset, batch, optimiser: settings.optimiser() };
+    let setup =
+        Setup { network: &network, dataset: &dataset, batch, optimiser: settings.optimiser(), noise: settings.noise() };
     let device = Device::open(&adapter, Checks::Unchecked)?;
     let mut gpu = GpuMachine::new(device, &setup, &GpuOptions::default())?;
     let mut reference = CpuMachine::new(&setup)?;
@@ -55,6 +57,9 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
             settings.lr,
             settings.seed
         ));
+        if !settings.augment.is_none() {
+            say(format!("augmentation: {}", settings.augment));
+        }
         say(format!(
             "bound: γ_{ROUNDINGS} = {:.1e} of the largest value of each tensor, within each step; each step starts from the adapter's \
              state",
@@ -66,7 +71,7 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
     let bar = progress_bar(steps.into());
     let mut reports: Vec<StepReport> = Vec::new();
     for (index, images) in order.chunks(batch as usize).enumerate() {
-        let segment = Segment { images, first_step: index as u64 + 1, learning_rate: settings.lr as f32 };
+        let segment = Segment { images, first_step: index as u64 + 1, epoch: 1, learning_rate: settings.lr as f32 };
         let report = training::step(&mut gpu, &mut reference, &segment)?;
         bar.inc(1);
         let parted = report.parted.is_some();
