@@ -23,6 +23,20 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A share as a percentage: `54.3 %`.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// Seconds as people say them: `0.8 s`, `41 s`, `3 min 20 s`.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s => format!("{} min {} s", (s / 60.0) as u64, (s % 60.0) as u64),
+    }
+}
+
 /// Lower case, two digits a byte.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -50,5 +64,7 @@ mod tests {
         assert_eq!(flops(15_600_000), "16 MFLOP");
         assert_eq!(count(62_006), "62,006");
         assert_eq!(count(6), "6");
+        assert_eq!(percent(0.5432), "54.3 %");
+        assert_eq!([0.84, 41.2, 200.0].map(duration), ["0.8 s", "41 s", "3 min 20 s"]);
     }
 }

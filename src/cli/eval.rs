@@ -36,7 +36,6 @@ pub struct EvalArgs {
 
 pub fn run(arguments: &EvalArgs) -> Result<()> {
     let trained = Trained::find(&arguments.weights, arguments.model.as_deref())?;
-    let trained_on = trained.config.as_ref().map(|config| &config.data.classes);
     let settings = trained.config.as_ref().map_or_else(Settings::default, |config| config.settings.clone());
     let (spec, options) = arguments.data.over(&settings);
 
@@ -44,14 +43,7 @@ pub fn run(arguments: &EvalArgs) -> Result<()> {
     let header: fn(String) = if to_standard_output { remark } else { say };
     let adapter = arguments.device.open_with(header)?;
     let dataset = data::open(&spec, &options, header)?.dataset;
-    if let Some(classes) = trained_on.filter(|classes| **classes != dataset.classes) {
-        return Err(Error::data(format!(
-            "{} has other classes than the run was trained on (got {}, expected {})",
-            dataset.name,
-            dataset.classes.join(", "),
-            classes.join(", ")
-        )));
-    }
+    trained.config.iter().try_for_each(|config| config.data.require_classes(&dataset))?;
     let device = adapter.map(|adapter| Device::open(&adapter, arguments.device.checks())).transpose()?;
     let classes = dataset.classes.len() as u32;
     let mut inference = Inference::new(device, &trained.network, dataset.shape, classes, dataset.test.len())?;

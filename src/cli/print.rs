@@ -4,6 +4,7 @@ use std::io::Write;
 
 use shadegrad::Error;
 use shadegrad::bench::Summary;
+pub use shadegrad::units::{duration, percent};
 
 /// A line on standard output. A reader that has gone away, as in `| head`, is no error.
 pub fn say(line: impl std::fmt::Display) {
@@ -26,20 +27,6 @@ pub fn fail(error: &Error) {
     writeln!(output, "error: {error}").ok();
     if let Some(hint) = error.hint() {
         writeln!(output, "hint: {hint}").ok();
-    }
-}
-
-/// A share as a percentage: `54.3 %`.
-pub fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-/// Seconds as people say them: `0.8 s`, `41 s`, `3 min 20 s`.
-pub fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 10.0 => format!("{s:.1} s"),
-        s if s < 120.0 => format!("{s:.0} s"),
-        s => format!("{} min {} s", (s / 60.0) as u64, (s % 60.0) as u64),
     }
 }
 

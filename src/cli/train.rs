@@ -345,7 +345,7 @@ fn draw(bar: &ProgressBar, event: &Event, settings: &Settings, log_every: u32) {
                 percent(*host_share)
             ));
         }
-        Event::Eval { .. } | Event::Checkpoint { .. } => {}
+        Event::Eval { .. } | Event::Checkpoint { .. } | Event::Stopped { .. } => {}
     }
 }
 

@@ -48,6 +48,20 @@ impl DataRecord {
             sha256: hexadecimal(&digest),
         }
     }
+
+    /// # Errors
+    /// Images that are not of these classes.
+    pub fn require_classes(&self, dataset: &Dataset) -> Result<()> {
+        if self.classes == dataset.classes {
+            return Ok(());
+        }
+        Err(Error::data(format!(
+            "{} has other classes than the run was trained on (got {}, expected {})",
+            dataset.name,
+            dataset.classes.join(", "),
+            self.classes.join(", ")
+        )))
+    }
 }
 
 /// What a run was trained on.

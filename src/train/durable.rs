@@ -4,6 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// Makes `bytes` the whole content of `path`, at once and for good.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(&write_temporary(path, bytes)?, path)
+}
+
 /// Writes `bytes` to a file beside `path` and waits until they are on the disk. A failure leaves no such file.
 pub(super) fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let temporary = path.with_added_extension("tmp");

@@ -1,5 +1,7 @@
 //! What a run reports; all but `Progress` and `Evaluating` are lines of `metrics.jsonl`.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::Evaluation;
@@ -9,6 +11,9 @@ use super::Evaluation;
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     Start {
+        /// The folder, which may be moved later.
+        #[serde(skip)]
+        run: PathBuf,
         adapter: String,
         driver: String,
         backend: String,
@@ -46,6 +51,14 @@ pub enum Event {
     },
     /// A checkpoint is on disk.
     Checkpoint { step: u64 },
+    /// It ended before its last epoch.
+    Stopped {
+        step: u64,
+        /// In training.
+        seconds: f64,
+        /// `interrupted`, or the error.
+        reason: String,
+    },
     Done {
         steps: u64,
         /// In training; evaluation and checkpoints are left out.

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::Position;
-use super::durable::{replace, sync_folder, write_temporary};
-use super::{Config, Event};
+use super::durable::{sync_folder, write_whole};
+use super::{Config, Event, History};
 use crate::error::{Error, Result};
 use crate::ops::custom::CustomKernel;
 
@@ -145,6 +145,14 @@ impl RunFolder {
         Config::parse(&fs::read_to_string(&file).map_err(Error::file("read", &file))?)
     }
 
+    /// What has been logged.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn history(path: &Path) -> Result<History> {
+        History::read(&path.join(METRICS))
+    }
+
     /// Replaces the configuration.
     ///
     /// # Errors
@@ -152,9 +160,7 @@ impl RunFolder {
     pub fn configure(&self, config: &Config) -> Result<()> {
         let file = self.path.join(CONFIG);
         let text = config.to_toml()?;
-        write_temporary(&file, text.as_bytes())
-            .and_then(|temporary| replace(&temporary, &file))
-            .map_err(Error::file("write", &file))
+        write_whole(&file, text.as_bytes()).map_err(Error::file("write", &file))
     }
 
     /// Appends an event.
@@ -179,9 +185,7 @@ impl RunFolder {
         let file = self.path.join(METRICS);
         let text = fs::read_to_string(&file).map_err(Error::file("read", &file))?;
         let kept: String = text.split_inclusive('\n').filter(|line| is_before(line, position)).collect();
-        write_temporary(&file, kept.as_bytes())
-            .and_then(|temporary| replace(&temporary, &file))
-            .map_err(Error::file("write", &file))?;
+        write_whole(&file, kept.as_bytes()).map_err(Error::file("write", &file))?;
         self.metrics = OpenOptions::new().append(true).open(&file).map_err(Error::file("open", &file))?;
         Ok(())
     }
@@ -191,7 +195,7 @@ impl RunFolder {
 fn is_before(line: &str, position: &Position) -> bool {
     let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { return false };
     match event["event"].as_str() {
-        Some("done") => false,
+        Some("done" | "stopped") => false,
         // A run can be saved after the last step of an epoch and before its evaluation.
         Some("eval") => event["epoch"].as_u64().is_some_and(|epoch| epoch < position.epoch.into()),
         _ => event["step"].as_u64().is_none_or(|step| step <= position.step),
@@ -228,6 +232,7 @@ mod tests {
             (r#"{"event":"loss","epoch":2,"batch":10,"step":20,"loss":2.3}"#, true),
             (r#"{"event":"loss","epoch":3,"batch":1,"step":21,"loss":2.3}"#, false),
             (r#"{"event":"done","steps":20}"#, false),
+            (r#"{"event":"stopped","step":20,"reason":"interrupted"}"#, false),
             (r#"{"event":"lo"#, false),
         ] {
             assert!([&before, &after].iter().all(|position| is_before(line, position) == kept), "{line}");

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, RunFolder, checkpoint, weights};
+use super::checkpoint::{self, NamedTensor};
+use super::{Config, RunFolder, weights};
 use crate::error::{Error, Result};
 use crate::nn::{Network, Plan};
 
@@ -51,5 +52,34 @@ impl Trained {
     pub fn parameters(&self, plan: &Plan) -> Result<Vec<f32>> {
         let tensors = checkpoint::load_model(&self.file, &weights::expected(plan))?;
         Ok(weights::flatten(plan, &tensors))
+    }
+}
+
+/// The latest weights of a run, finished or not.
+#[derive(Clone, Debug)]
+pub struct Latest {
+    /// In the plan's order.
+    pub parameters: Vec<NamedTensor>,
+    /// Steps that they were trained for; `None` where only the finished model is left.
+    pub step: Option<u64>,
+}
+
+impl Latest {
+    /// Those of the newest checkpoint, or else the finished model's.
+    ///
+    /// # Errors
+    /// Neither is there and whole.
+    pub fn read(run: &Path, plan: &Plan) -> Result<Self> {
+        let expected = weights::expected(plan);
+        match checkpoint::load(run, &expected) {
+            Ok(restored) => {
+                let checkpoint::Checkpoint { position, parameters, .. } = restored.checkpoint;
+                Ok(Self { parameters, step: Some(position.step) })
+            }
+            Err(error) => match checkpoint::load_model(&run.join("model.safetensors"), &expected) {
+                Ok(parameters) => Ok(Self { parameters, step: None }),
+                Err(_) => Err(error),
+            },
+        }
     }
 }

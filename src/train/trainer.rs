@@ -69,11 +69,17 @@ impl Stop {
     }
 }
 
-/// Starts the thread. Events end when it does; a listener that goes away does not stop it.
+/// Starts the thread. Events end when it does; a listener that goes away does not stop it. Who still needs the job afterwards
+/// gives a shared one.
 ///
 /// # Errors
 /// No thread to be had.
-pub fn spawn(job: Job, events: flume::Sender<Event>, stop: Stop) -> Result<JoinHandle<Result<Outcome>>> {
+pub fn spawn(
+    job: impl Into<Arc<Job>>,
+    events: flume::Sender<Event>,
+    stop: Stop,
+) -> Result<JoinHandle<Result<Outcome>>> {
+    let job = job.into();
     std::thread::Builder::new()
         .name("trainer".into())
         .spawn(move || train(&job, &events, &stop))
@@ -214,6 +220,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
             warning,
         };
         let start = Event::Start {
+            run: trainer.folder.path().into(),
             adapter: adapter.name,
             driver: adapter.driver,
             backend: adapter.backend,
@@ -247,6 +254,21 @@ impl<'a, M: Machine> Trainer<'a, M> {
     }
 
     fn run(mut self) -> Result<Outcome> {
+        let result = self.complete();
+        if let Err(error) = &result {
+            let (step, reason) = match error {
+                Error::Interrupted { step, .. } => (*step, "interrupted".into()),
+                Error::NonFinite { step: Some(step), .. } => (*step, error.to_string()),
+                other => (self.position.step, other.to_string()),
+            };
+            let stopped = Event::Stopped { step, seconds: self.seconds(), reason };
+            // What ended the run is the error to tell, not that a full disk does not take this line either.
+            self.report(stopped).ok();
+        }
+        result
+    }
+
+    fn complete(&mut self) -> Result<Outcome> {
         while self.position.epoch <= self.job.settings.epochs {
             self.epoch()?;
         }
@@ -368,7 +390,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
         Err(Error::Interrupted { step: self.position.step, run: self.folder.path().into() })
     }
 
-    fn finish(mut self) -> Result<Outcome> {
+    fn finish(&mut self) -> Result<Outcome> {
         let state = self.machine.state()?;
         let parameters = weights::named(&self.machine.plan().parameters, &state.parameters);
         checkpoint::save_model(&self.folder.path().join("model.safetensors"), &parameters)?;
@@ -396,6 +418,12 @@ impl<'a, M: Machine> Trainer<'a, M> {
             weights_sha256: weights_sha256.clone(),
         };
         self.report(done)?;
-        Ok(Outcome { run: self.folder.path().into(), evaluation, predictions, weights_sha256, warning: self.warning })
+        Ok(Outcome {
+            run: self.folder.path().into(),
+            evaluation,
+            predictions,
+            weights_sha256,
+            warning: self.warning.take(),
+        })
     }
 }
