@@ -7,6 +7,7 @@
 pub mod augmentation;
 pub mod bench;
 pub mod cases;
+pub mod chart;
 pub mod check;
 pub mod checksum;
 pub mod data;
@@ -18,6 +19,7 @@ pub mod nn;
 pub mod ops;
 pub mod random;
 pub mod reference;
+pub mod report;
 pub mod train;
 pub mod units;
 

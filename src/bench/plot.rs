@@ -1,15 +1,12 @@
 //! The roofline with the kernels on it, as a picture.
 
 use std::path::Path;
-use std::sync::Once;
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::report::{Report, Row};
+use crate::chart::{Area, COLOURS, Drawn, END, FAINT, GREY, INK, MIDDLE, START, png, shorten, text};
 use crate::error::{Error, Result};
-
-type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
 
 const WIDTH: u32 = 1700;
 /// Pixels of the frame: left, top, right.
@@ -17,24 +14,6 @@ const FRAME: [i32; 3] = [100, 90, 1080];
 /// Where the list of kernels begins, and the height of a line of it.
 const LIST: i32 = 1112;
 const LINE: i32 = 19;
-
-const FONT: &str = "shadegrad";
-const INK: RGBColor = RGBColor(40, 44, 52);
-const FAINT: RGBColor = RGBColor(228, 230, 235);
-const GREY: RGBColor = RGBColor(120, 126, 138);
-/// Told apart by most colour-blind people too. Source: Okabe and Ito 2008, "Color universal design", and darker ones of the same hues.
-const COLOURS: [RGBColor; 10] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(110, 80, 160),
-    RGBColor(150, 60, 40),
-    RGBColor(90, 110, 40),
-    RGBColor(60, 60, 60),
-];
 
 /// A kernel's place in the picture.
 struct Dot<'a> {
@@ -54,25 +33,10 @@ struct Dot<'a> {
 /// # Errors
 /// A file that cannot be written.
 pub fn roofline(report: &Report, path: &Path) -> Result<()> {
-    // Not the system's fonts: a machine need not have any, and the picture is the same everywhere.
-    static REGISTER: Once = Once::new();
-    REGISTER.call_once(|| {
-        plotters::style::register_font(FONT, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR).ok();
-    });
     let dots = dots(report);
     let height = (LINE * (dots.len() as i32 + 4) + FRAME[1] + 60).max(1000) as u32;
-    let mut pixels = vec![255; (WIDTH * height * 3) as usize];
-    {
-        let area = BitMapBackend::with_buffer(&mut pixels, (WIDTH, height)).into_drawing_area();
-        draw(&area, height as i32, report, &dots).map_err(|error| Error::usage(format!("could not draw: {error}")))?;
-    }
-    let image = image::RgbImage::from_raw(WIDTH, height, pixels);
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    image
-        .ok_or_else(|| Error::usage("could not draw: the picture has no size"))?
-        .write_to(&mut bytes, image::ImageFormat::Png)
-        .map_err(|error| Error::usage(format!("could not draw: {error}")))?;
-    std::fs::write(path, bytes.into_inner()).map_err(Error::file("write", path))
+    let bytes = png(WIDTH, height, 1, |area| draw(area, height as i32, report, &dots))?;
+    std::fs::write(path, bytes).map_err(Error::file("write", path))
 }
 
 fn dots(report: &Report) -> Vec<Dot<'_>> {
@@ -126,13 +90,6 @@ impl Axis {
     }
 }
 
-type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
-
-fn text(area: &Area<'_>, at: (i32, i32), size: u32, colour: &RGBColor, anchor: Pos, words: &str) -> Drawn {
-    let style = TextStyle::from((FONT, size).into_font()).color(colour).pos(anchor);
-    area.draw(&Text::new(words.to_string(), at, style)).map_err(|error| error.to_string().into())
-}
-
 fn line(area: &Area<'_>, points: Vec<(i32, i32)>, colour: &RGBColor, width: u32) -> Drawn {
     let style = ShapeStyle { color: colour.to_rgba(), filled: false, stroke_width: width };
     area.draw(&PathElement::new(points, style)).map_err(|error| error.to_string().into())
@@ -154,28 +111,25 @@ fn draw(area: &Area<'_>, height: i32, report: &Report, dots: &[Dot<'_>]) -> Draw
     let bottom = height - 80;
     let x = Axis::over(dots.iter().map(|dot| dot.intensity).chain([ceilings.ridge()]), [left, right]);
     let y = Axis::over(dots.iter().map(|dot| dot.gflops).chain([ceilings.fma_gflops]), [bottom, top]);
-    let middle = Pos::new(HPos::Center, VPos::Center);
-    let start = Pos::new(HPos::Left, VPos::Center);
-    let end = Pos::new(HPos::Right, VPos::Center);
 
-    text(area, (left, 30), 24, &INK, start, &report.adapter.name)?;
-    text(area, (left, 60), 15, &GREY, start, &report.adapter.driver)?;
+    text(area, (left, 30), 24, &INK, START, &report.adapter.name)?;
+    text(area, (left, 60), 15, &GREY, START, &report.adapter.driver)?;
     for (value, is_power) in x.ticks() {
         let at = x.place(value);
         line(area, vec![(at, top), (at, bottom)], &FAINT, if is_power { 2 } else { 1 })?;
         if is_power {
-            text(area, (at, bottom + 18), 16, &INK, middle, &plain_number(value))?;
+            text(area, (at, bottom + 18), 16, &INK, MIDDLE, &plain_number(value))?;
         }
     }
     for (value, is_power) in y.ticks() {
         let at = y.place(value);
         line(area, vec![(left, at), (right, at)], &FAINT, if is_power { 2 } else { 1 })?;
         if is_power {
-            text(area, (left - 10, at), 16, &INK, end, &plain_number(value))?;
+            text(area, (left - 10, at), 16, &INK, END, &plain_number(value))?;
         }
     }
-    text(area, ((left + right) / 2, bottom + 50), 17, &INK, middle, "arithmetic intensity, FLOP per byte")?;
-    text(area, (left - 10, top - 14), 15, &INK, end, "GFLOP/s")?;
+    text(area, ((left + right) / 2, bottom + 50), 17, &INK, MIDDLE, "arithmetic intensity, FLOP per byte")?;
+    text(area, (left - 10, top - 14), 15, &INK, END, "GFLOP/s")?;
     line(area, vec![(left, top), (left, bottom), (right, bottom)], &GREY, 1)?;
 
     let roof = |intensity: f64| ceilings.fma_gflops.min(intensity * ceilings.copy_gbps);
@@ -189,11 +143,11 @@ fn draw(area: &Area<'_>, height: i32, report: &Report, dots: &[Dot<'_>]) -> Draw
         line(area, vec![(points[1].0, from), (points[1].0, from + 5)], &GREY, 1)?;
     }
     let caption = format!("{:.1} GFLOP/s", ceilings.fma_gflops);
-    text(area, (points[2].0 - 8, points[2].1 - 14), 15, &INK, end, &caption)?;
+    text(area, (points[2].0 - 8, points[2].1 - 14), 15, &INK, END, &caption)?;
     let halfway = ((points[0].0 + points[1].0) / 2 - 14, (points[0].1 + points[1].1) / 2 - 8);
-    text(area, halfway, 15, &INK, end, &format!("{:.1} GB/s", ceilings.copy_gbps))?;
+    text(area, halfway, 15, &INK, END, &format!("{:.1} GB/s", ceilings.copy_gbps))?;
     let foot = (points[1].0 + 8, bottom - 12);
-    text(area, foot, 14, &GREY, start, &format!("ridge {:.1} FLOP/B", ceilings.ridge()))?;
+    text(area, foot, 14, &GREY, START, &format!("ridge {:.1} FLOP/B", ceilings.ridge()))?;
 
     let places: Vec<(i32, i32)> = dots.iter().map(|dot| (x.place(dot.intensity), y.place(dot.gflops))).collect();
     let mut taken: Vec<(i32, i32)> = places.clone();
@@ -201,7 +155,7 @@ fn draw(area: &Area<'_>, height: i32, report: &Report, dots: &[Dot<'_>]) -> Draw
         dot(area, at, 6, &kernel.colour, kernel.filled)?;
         let label = free_place(at, &taken);
         taken.push(label);
-        text(area, label, 13, &kernel.colour, middle, &(index + 1).to_string())?;
+        text(area, label, 13, &kernel.colour, MIDDLE, &(index + 1).to_string())?;
     }
     list(area, report, dots)
 }
@@ -220,11 +174,9 @@ fn free_place(at: (i32, i32), taken: &[(i32, i32)]) -> (i32, i32) {
 
 /// The numbered kernels, with their share of the roof.
 fn list(area: &Area<'_>, report: &Report, dots: &[Dot<'_>]) -> Drawn {
-    let start = Pos::new(HPos::Left, VPos::Center);
-    let end = Pos::new(HPos::Right, VPos::Center);
     let top = FRAME[1];
-    text(area, (LIST + 22, top - 14), 13, &GREY, start, "kernel")?;
-    text(area, (WIDTH as i32 - 16, top - 14), 13, &GREY, end, "of roof")?;
+    text(area, (LIST + 22, top - 14), 13, &GREY, START, "kernel")?;
+    text(area, (WIDTH as i32 - 16, top - 14), 13, &GREY, END, "of roof")?;
     for (index, kernel) in dots.iter().enumerate() {
         let y = top + 8 + LINE * index as i32;
         dot(area, (LIST + 8, y), 5, &kernel.colour, kernel.filled)?;
@@ -232,26 +184,19 @@ fn list(area: &Area<'_>, report: &Report, dots: &[Dot<'_>]) -> Drawn {
         // The font has no small T.
         let shape = shape.replace('ᵀ', "^T");
         let name = shorten(&format!("{} {op} {variant} {shape}", index + 1), 64);
-        text(area, (LIST + 22, y), 13, &INK, start, &name)?;
-        text(area, (WIDTH as i32 - 16, y), 13, &INK, end, &format!("{:.0} %", kernel.percent))?;
+        text(area, (LIST + 22, y), 13, &INK, START, &name)?;
+        text(area, (WIDTH as i32 - 16, y), 13, &INK, END, &format!("{:.0} %", kernel.percent))?;
     }
     let y = top + 8 + LINE * (dots.len() as i32 + 1);
     let note = "a ring is the plain variant of an op, a disc any other";
-    text(area, (LIST + 22, y), 13, &GREY, start, note)?;
+    text(area, (LIST + 22, y), 13, &GREY, START, note)?;
     let missing = report.rows.len() - dots.len();
     if missing > 0 {
         let y = top + 8 + LINE * (dots.len() as i32 + 2);
         let note = format!("{missing} kernels without arithmetic or without a time are left out");
-        text(area, (LIST + 22, y), 13, &GREY, start, &note)?;
+        text(area, (LIST + 22, y), 13, &GREY, START, &note)?;
     }
     Ok(())
-}
-
-fn shorten(words: &str, most: usize) -> String {
-    if words.chars().count() <= most {
-        return words.into();
-    }
-    words.chars().take(most - 1).chain(['…']).collect()
 }
 
 /// `0.01`, `1`, `1000`.

@@ -12,6 +12,7 @@ mod export;
 mod kernels;
 mod plan;
 mod print;
+mod report;
 mod shader;
 mod table;
 mod train;
@@ -38,6 +39,7 @@ struct Cli {
 enum Command {
     Train(Box<train::TrainArgs>),
     Eval(eval::EvalArgs),
+    Report(report::ReportArgs),
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

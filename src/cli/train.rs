@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -20,6 +21,7 @@ use super::data::{self, DataArgs};
 use super::device::DeviceArgs;
 use super::kernels::example;
 use super::print::{duration, fail, percent, say, warn};
+use super::report;
 use super::shader;
 use super::watchdog::exit_at_once;
 
@@ -108,9 +110,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     let Loaded { dataset, options, .. } = data::open(&spec, &plan.settings.data_options(), say)?;
     let Options { limit: _, image_size, test_share, split_seed } = options;
     let settings = Settings { data: settled(&dataset), image_size, test_share, split_seed, ..plan.settings };
-    let classes = dataset.classes.clone();
-    let log_every = settings.log_every;
-    let job = Job {
+    let job = Arc::new(Job {
         run: plan.run,
         settings,
         network: plan.network,
@@ -118,13 +118,19 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         adapter,
         checks: arguments.device.checks(),
         gpu_options,
-    };
-    let outcome = watch(job, log_every)?;
-    if let Some(warning) = &outcome.warning {
-        warn(warning);
+    });
+    let mut run = None;
+    let result = watch(&job, &mut run);
+    if let Ok(outcome) = &result {
+        if let Some(warning) = &outcome.warning {
+            warn(warning);
+        }
+        conclude(outcome, &job.dataset.classes);
     }
-    conclude(&outcome, &classes);
-    Ok(())
+    if let Some(run) = run {
+        report::leave(&run, &job.dataset, result.as_ref().ok());
+    }
+    result.map(drop)
 }
 
 /// Holds users' kernels against every case of their ops before anything is trained with them.
@@ -248,8 +254,8 @@ fn settled(dataset: &Dataset) -> String {
     DataSpec::Folder(absolute).to_string()
 }
 
-/// Runs the job, drawing its events, until it ends.
-fn watch(job: Job, log_every: u32) -> Result<Outcome> {
+/// Runs the job, drawing its events, until it ends. `run` becomes its folder once there is one.
+fn watch(job: &Arc<Job>, run: &mut Option<PathBuf>) -> Result<Outcome> {
     let stop = Stop::default();
     let on_interrupt = stop.clone();
     let handler = ctrlc::set_handler(move || {
@@ -261,13 +267,18 @@ fn watch(job: Job, log_every: u32) -> Result<Outcome> {
     });
     handler.map_err(|error| Error::usage(format!("could not listen for Ctrl-C: {error}")))?;
 
-    let settings = job.settings.clone();
+    let settings = &job.settings;
     let (sender, events) = flume::unbounded();
-    let trainer = spawn(job, sender, stop)?;
+    let trainer = spawn(Arc::clone(job), sender, stop)?;
     let bar = if std::io::stderr().is_terminal() { ProgressBar::no_length() } else { ProgressBar::hidden() };
     loop {
         match events.recv_timeout(PATIENCE) {
-            Ok(event) => draw(&bar, &event, &settings, log_every),
+            Ok(event) => {
+                if let Event::Start { run: folder, .. } = &event {
+                    *run = Some(folder.clone());
+                }
+                draw(&bar, &event, settings, settings.log_every);
+            }
             Err(flume::RecvTimeoutError::Disconnected) => break,
             Err(flume::RecvTimeoutError::Timeout) => {
                 bar.finish_and_clear();

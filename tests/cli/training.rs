@@ -63,7 +63,8 @@ fn a_run_prints_what_the_tutorial_prints() {
     }
     assert_eq!(outcome.weights_sha256().len(), 64);
     assert_eq!(Path::new(outcome.after("run: ")), Path::new("runs").join("lenet-1"));
-    assert_eq!(lines.len(), 24, "{}", outcome.stdout);
+    assert_eq!(Path::new(outcome.after("report: ")), Path::new("runs").join("lenet-1").join("report.html"));
+    assert_eq!(lines.len(), 25, "{}", outcome.stdout);
     let noise: Vec<&str> = outcome.stderr.lines().filter(|line| !line.starts_with(SOFTWARE_ADAPTER)).collect();
     assert!(noise.is_empty(), "{noise:?}");
 
@@ -81,7 +82,7 @@ fn the_run_folder_holds_what_is_promised() {
     files.retain(|name| name != ".lock");
     files.sort();
     let expected = ["checkpoint.prev.safetensors", "checkpoint.safetensors", "config.toml", "metrics.jsonl"];
-    assert_eq!(files, [expected.as_slice(), &["model.safetensors"]].concat());
+    assert_eq!(files, [expected.as_slice(), &["model.safetensors", "report.html"]].concat());
 
     let [start] = events(&run, "start").try_into().unwrap();
     assert!(!start["adapter"].as_str().unwrap().is_empty() && !start["driver"].as_str().unwrap().is_empty());

@@ -1,0 +1,41 @@
+//! `report.html`: a run as one page that needs nothing else.
+
+mod command;
+mod confusion;
+mod curves;
+mod filters;
+mod gallery;
+mod page;
+mod sprite;
+
+use std::path::Path;
+
+use crate::data::{ImageShape, Split};
+use crate::error::{Error, Result};
+use crate::train::{Evaluation, Predictions, write_whole};
+
+pub use page::html;
+
+/// The page's name in a run folder.
+pub const FILE: &str = "report.html";
+
+/// Test images, and what the network made of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Tested<'a> {
+    pub images: &'a Split,
+    pub shape: ImageShape,
+    pub evaluation: &'a Evaluation,
+    /// One for each image.
+    pub predictions: &'a Predictions,
+    /// Steps that the network had been trained for, where that is known.
+    pub step: Option<u64>,
+}
+
+/// Writes the page of a run folder to `path`, with the test images in it where they are given.
+///
+/// # Errors
+/// A folder that is no run, a file that cannot be written.
+pub fn write(run: &Path, tested: Option<&Tested<'_>>, path: &Path) -> Result<()> {
+    let page = html(run, tested)?;
+    write_whole(path, page.as_bytes()).map_err(Error::file("write", path))
+}

@@ -1,0 +1,81 @@
+//! `report.html`: what `train` leaves behind, however it ends, and `report` writes again.
+
+use std::fs;
+
+use crate::{Workplace, events};
+
+/// The text of the first element with such a start tag, its entities as they are.
+#[track_caller]
+fn element<'a>(page: &'a str, start: &str) -> &'a str {
+    let (_, rest) = page.split_once(start).unwrap_or_else(|| panic!("no {start}"));
+    rest.split('<').next().unwrap()
+}
+
+#[test]
+fn a_report_is_one_file_and_its_command_runs_the_same_again() {
+    let place = Workplace::new();
+    let flags = "--data shapes --limit 80 --lr 0.02 --momentum 0.8 --seed 5 --log-every 7 --nesterov";
+    let trained = place.run(&format!("train {flags} --out run")).success();
+    let page = fs::read_to_string(place.path("run/report.html")).unwrap();
+    // Everything is in it: nothing is loaded from anywhere.
+    for reference in ["http:", "https:", "src=\"/", "<link rel=\"stylesheet\"", "@import"] {
+        let allowed = page.matches("http://www.w3.org/2000/svg").count();
+        let count = page.matches(reference).count();
+        assert_eq!(count, if reference == "http:" { allowed } else { 0 }, "{reference}");
+    }
+    assert_eq!(element(&page, "<title>"), "lenet on shapes");
+    let accuracy = trained.after("Accuracy of the network on the 80 test images: ");
+    assert_eq!(element(&page, "<li><strong>"), accuracy);
+
+    let command = element(&page, "<code>shadegrad ");
+    let again = place.run(&format!("{command} --out again")).success();
+    assert_eq!(again.weights_sha256(), trained.weights_sha256());
+
+    // The same page from the folder alone.
+    let written = place.run("report run --out elsewhere.html").success();
+    assert_eq!(written.after("report: "), "elsewhere.html");
+    assert_eq!(fs::read_to_string(place.path("elsewhere.html")).unwrap(), page);
+}
+
+#[test]
+fn a_run_that_ended_badly_has_a_report_too() {
+    let place = Workplace::new();
+    let diverged = place.run("train --data shapes --limit 80 --lr 1e20 --log-every 1 --out run");
+    let refusal = diverged.refusal(6);
+    let reason = refusal.strip_prefix("error: ").unwrap().lines().next().unwrap();
+    diverged.after("report: ");
+    let page = fs::read_to_string(place.path("run/report.html")).unwrap();
+    assert_eq!(element(&page, "<p class=\"status failed\">"), reason);
+    let [stopped] = events(&place.path("run"), "stopped").try_into().unwrap();
+    assert_eq!(stopped["reason"], reason);
+
+    // What a kill leaves: no end, a torn line.
+    place.run("train --data shapes --limit 80 --out killed").success();
+    let metrics = place.path("killed/metrics.jsonl");
+    let text = fs::read_to_string(&metrics).unwrap();
+    fs::write(&metrics, &text[..text.find("{\"event\":\"done\"").unwrap() + 9]).unwrap();
+    for file in ["model.safetensors", "report.html"] {
+        fs::remove_file(place.path("killed").join(file)).unwrap();
+    }
+    place.run("report killed").success();
+    let page = fs::read_to_string(place.path("killed/report.html")).unwrap();
+    assert_eq!(element(&page, "<p class=\"status stopped\">"), "not finished, step 40 of 40");
+    assert!(page.contains("data:image/jpeg"), "the images of the latest checkpoint");
+}
+
+#[test]
+fn a_report_without_its_images_says_so() {
+    let place = Workplace::new();
+    crate::write_cifar10(&place.path("photos"));
+    place.run("train --data photos --limit 20 --epochs 1 --device cpu --out run").success();
+    fs::remove_dir_all(place.path("photos")).unwrap();
+    let written = place.run("report run --device cpu").success();
+    assert!(written.stderr.contains("photos does not exist; the report has no images"), "{}", written.stderr);
+    let page = fs::read_to_string(place.path("run/report.html")).unwrap();
+    assert!(page.contains("The images themselves are not in this page") && !page.contains("data:image/jpeg"));
+
+    place.run("report run --data photos").refusal(3);
+    place.run("report nothing").refusal(4);
+    let refusal = place.run("report run --data shapes --device cpu").refusal(3);
+    assert!(refusal.contains("other classes than the run was trained on"), "{refusal}");
+}
