@@ -27,6 +27,7 @@ fn training_step(criterion: &mut Criterion) {
 
         let segment = u64::from(MAX_SEGMENT).min(4096 / u64::from(batch));
         let images: Vec<u32> = (0..4096).collect();
+        let learning_rates = vec![1e-3; segment as usize];
         group.throughput(Throughput::Elements(batch.into()));
         group.bench_function(format!("batch {batch}"), |bencher| {
             bencher.iter_custom(|steps| {
@@ -37,7 +38,10 @@ fn training_step(criterion: &mut Criterion) {
                     let images = &images[..(now * u64::from(batch)) as usize];
                     let started = Instant::now();
                     machine
-                        .train(&Segment { images, first_step: 1, epoch: 1, learning_rate: 1e-3 }, &mut |_| true)
+                        .train(
+                            &Segment { images, first_step: 1, epoch: 1, learning_rates: &learning_rates },
+                            &mut |_| true,
+                        )
                         .expect("a step");
                     time += started.elapsed();
                     left -= now;

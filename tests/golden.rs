@@ -15,6 +15,7 @@ use shadegrad::reference::{
     avg_pool2d, bias, conv2d, gather, global_avg_pool2d, matmul, max_pool2d, mean_loss, relu, sgd,
     softmax_cross_entropy,
 };
+use shadegrad::train::LearningRates;
 
 /// The unit roundoff of f64.
 const U: f64 = f64::EPSILON / 2.0;
@@ -433,6 +434,28 @@ fn sgd_agrees() {
         // At most 8 roundings a step (two for the decay, momentum, Nesterov and the update each; PyTorch may fuse
         // some).
         case.assert_within("after", &after, &sum_bound(3 * 8, &magnitude));
+    }
+}
+
+#[test]
+fn schedules_agree() {
+    let golden = Golden::open("schedules");
+    let names = [
+        "step:2,0.1",
+        "step:1,0.7 warmup 1",
+        "constant warmup 0.43",
+        "cosine",
+        "cosine warmup 2",
+        "one-cycle:0.3",
+        "one-cycle:0",
+        "one-cycle:1",
+    ];
+    for (case, name) in golden.cases(&names).iter().zip(names) {
+        let (schedule, warm_up) = name.split_once(" warmup ").unwrap_or((name, "0"));
+        let rates = LearningRates::new(0.1, schedule.parse().unwrap(), warm_up.parse().unwrap(), 7, 5);
+        let rates: Vec<f64> = (1..=35).map(|step| rates.at(step)).collect();
+        // PyTorch gets most rates from the one before: a few roundings a step, of values up to the peak.
+        case.assert_within("rates", &rates, &sum_bound(4 * 35, &[0.1; 35]));
     }
 }
 

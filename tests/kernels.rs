@@ -99,7 +99,7 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
     gpu.set_state(&State { parameters, momentum }).unwrap();
     let images: Vec<u32> = (0..40).collect();
     for (index, images) in images.chunks(4).enumerate() {
-        let segment = Segment { images, first_step: index as u64 + 1, epoch: 1, learning_rate: 0.01 };
+        let segment = Segment { images, first_step: index as u64 + 1, epoch: 1, learning_rates: &[0.01] };
         let report = training::step(&mut gpu, &mut reference, &segment).unwrap();
         assert!(report.parted.is_none(), "{:?}", report.parted);
         assert!(report.tensors > 40, "only {} tensors", report.tensors);
@@ -111,7 +111,7 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
     let parameters = initialise(gpu.plan(), 5);
     let momentum = vec![0.0; parameters.len()];
     gpu.set_state(&State { parameters, momentum }).unwrap();
-    let segment = Segment { images: &images[..4], first_step: 1, epoch: 1, learning_rate: 0.01 };
+    let segment = Segment { images: &images[..4], first_step: 1, epoch: 1, learning_rates: &[0.01] };
     let report = training::step(&mut gpu, &mut reference, &segment).unwrap();
     let parted = report.parted.expect("weight decay shows");
     assert_eq!((&*parted.label, &*parted.tensor), ("sgd", "conv1.weight"));

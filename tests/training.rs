@@ -12,7 +12,7 @@ use shadegrad::data::{Dataset, ImageShape, Split, shapes};
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
 use shadegrad::nn::{Network, Noise, Optimiser, Plan, initialise};
-use shadegrad::train::{Event, Job, Outcome, RunFolder, RunTarget, Settings, Stop, spawn};
+use shadegrad::train::{Event, Job, Outcome, RunFolder, RunTarget, Schedule, Settings, Stop, spawn};
 use shadegrad::{Error, Result};
 
 const TUTORIAL: Optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
@@ -49,7 +49,8 @@ fn fresh_state(plan: &Plan, seed: u64) -> State {
 }
 
 fn train(machine: &mut impl Machine, images: &[u32], learning_rate: f32) -> Result<Vec<f32>> {
-    machine.train(&Segment { images, first_step: 1, epoch: 1, learning_rate }, &mut |_| true)
+    let learning_rates = vec![learning_rate; images.len().div_ceil(machine.plan().batch as usize)];
+    machine.train(&Segment { images, first_step: 1, epoch: 1, learning_rates: &learning_rates }, &mut |_| true)
 }
 
 fn images(count: u32) -> Vec<u32> {
@@ -187,7 +188,7 @@ fn augmented_training_agrees_with_the_reference_resident_or_streamed() {
         let state = fresh_state(machine.plan(), 7);
         machine.set_state(&state).unwrap();
         let epochs = [1, 2].map(|epoch| {
-            let segment = Segment { images: &order, first_step: 1, epoch, learning_rate: 0.01 };
+            let segment = Segment { images: &order, first_step: 1, epoch, learning_rates: &[0.01; 26] };
             machine.train(&segment, &mut |_| true).unwrap()
         });
         assert_ne!(epochs[0], epochs[1]);
@@ -220,7 +221,7 @@ fn an_image_is_augmented_alike_in_every_batch() {
     let input = |batch: u32, order: &[u32], resident_bytes| {
         let setup = Setup { network: &network, dataset: &dataset, batch, optimiser: TUTORIAL, noise: NOISE };
         let mut machine = gpu(&setup, &GpuOptions { resident_bytes, ..GpuOptions::default() });
-        let segment = Segment { images: order, first_step: 1, epoch: 3, learning_rate: 0.01 };
+        let segment = Segment { images: order, first_step: 1, epoch: 3, learning_rates: &[0.01; 2] };
         machine.train(&segment, &mut |_| true).unwrap();
         let input = machine.tensor("input").unwrap().unwrap();
         input.chunks_exact(dataset.shape.len()).map(<[f32]>::to_vec).collect::<Vec<_>>()
@@ -284,6 +285,32 @@ fn a_lost_device_is_an_error_whatever_is_asked_of_it() {
 }
 
 #[test]
+fn every_step_of_a_segment_has_its_own_learning_rate() {
+    let dataset = shapes(6, 18, 1);
+    let network = Network::load("lenet").unwrap();
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: NOISE };
+    let machines: [Box<dyn Machine + '_>; 2] =
+        [Box::new(gpu(&setup, &GpuOptions::default())), Box::new(CpuMachine::new(&setup).unwrap())];
+    let rates = [0.01, 0.0, 0.5, 0.002, 0.03];
+    for mut machine in machines {
+        let fresh = fresh_state(machine.plan(), 3);
+        let mut train = |state: &State, first_step: u64, images: &[u32], learning_rates: &[f32]| {
+            machine.set_state(state).unwrap();
+            machine.train(&Segment { images, first_step, epoch: 1, learning_rates }, &mut |_| true).unwrap();
+            machine.state().unwrap()
+        };
+        let together = train(&fresh, 1, &images(18), &rates);
+        let steps = images(18);
+        let one_by_one = steps
+            .chunks(4)
+            .zip(1..)
+            .zip(&rates)
+            .fold(fresh, |state, ((images, step), &rate)| train(&state, step, images, &[rate]));
+        assert_eq!(together, one_by_one);
+    }
+}
+
+#[test]
 fn a_batch_that_cannot_fit_is_refused_with_one_that_does() {
     let dataset = shapes(6, 10, 1);
     let network = Network::load("lenet").unwrap();
@@ -302,9 +329,19 @@ fn a_batch_that_cannot_fit_is_refused_with_one_that_does() {
 
 /// A small run; `stop_after` asks it to end once that many steps are done.
 fn run(folder: &Path, resume: bool, epochs: u32, stop_after: Option<u64>) -> (Result<Outcome>, Vec<Event>) {
+    run_with(Schedule::Constant, folder, resume, epochs, stop_after)
+}
+
+fn run_with(
+    schedule: Schedule,
+    folder: &Path,
+    resume: bool,
+    epochs: u32,
+    stop_after: Option<u64>,
+) -> (Result<Outcome>, Vec<Event>) {
     let augment = NOISE.augmentation;
-    let settings =
-        Settings { data: "shapes".into(), epochs, lr: 0.01, seed: 9, log_every: 20, augment, ..Settings::default() };
+    let (data, lr, seed, log_every) = ("shapes".into(), 0.01, 9, 20);
+    let settings = Settings { data, epochs, lr, schedule, seed, log_every, augment, ..Settings::default() };
     let job = Job {
         network: Network::load("lenet").unwrap(),
         dataset: shapes(7, 203, 40),
@@ -339,7 +376,7 @@ fn lines_of(folder: &Path, kinds: &[&str]) -> Vec<String> {
 fn an_interrupted_run_ends_as_the_uninterrupted_one() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-    let (uninterrupted, events) = run(&whole, false, 3, None);
+    let (uninterrupted, events) = run_with(Schedule::Cosine, &whole, false, 3, None);
     let uninterrupted = uninterrupted.unwrap();
     assert!(events.iter().any(|event| matches!(event, Event::Done { steps: 153, .. })), "{events:?}");
 
@@ -347,7 +384,7 @@ fn an_interrupted_run_ends_as_the_uninterrupted_one() {
     let mut interruptions = 0;
     let outcome = loop {
         // A little further every time.
-        match run(&parts, resume, 3, Some(17 * (interruptions + 1))).0 {
+        match run_with(Schedule::Cosine, &parts, resume, 3, Some(17 * (interruptions + 1))).0 {
             Err(Error::Interrupted { run, .. }) => {
                 assert_eq!(run, parts);
                 interruptions += 1;
@@ -360,7 +397,12 @@ fn an_interrupted_run_ends_as_the_uninterrupted_one() {
     assert_eq!(outcome.weights_sha256, uninterrupted.weights_sha256);
     assert_eq!(outcome.evaluation, uninterrupted.evaluation);
     assert_eq!(lines_of(&parts, &["loss", "eval"]), lines_of(&whole, &["loss", "eval"]));
-    assert_eq!(lines_of(&whole, &["loss"]).len(), 2 * 3);
+    let losses = lines_of(&whole, &["loss"]);
+    assert_eq!(losses.len(), 2 * 3);
+    let fifth: serde_json::Value = serde_json::from_str(&losses[4]).unwrap();
+    assert_eq!(fifth["step"], 122);
+    let half_turns = 121.0 / 153.0 * std::f64::consts::PI;
+    approx::assert_relative_eq!(fifth["lr"].as_f64().unwrap(), 0.005 * (1.0 + half_turns.cos()), max_relative = 1e-12);
 }
 
 #[test]

@@ -13,7 +13,9 @@ use shadegrad::machine::GpuOptions;
 use shadegrad::nn::Network;
 use shadegrad::ops::Selection;
 use shadegrad::ops::custom::CustomKernel;
-use shadegrad::train::{Config, Event, Init, Job, Outcome, RunFolder, RunTarget, Settings, Stop, Trained, spawn};
+use shadegrad::train::{
+    Config, Event, Init, Job, Outcome, RunFolder, RunTarget, Schedule, Settings, Stop, Trained, spawn,
+};
 use shadegrad::units::{bytes, count};
 use shadegrad::{Error, Result};
 
@@ -33,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 #[command(
     after_help = "Examples:\n  shadegrad train\n  shadegrad train --data shapes --model wide --epochs 10 --seed 1\n  \
                         shadegrad train --augment flip,crop=4,brightness=0.2\n  \
+                        shadegrad train --epochs 20 --batch 128 --lr 0.1 --schedule cosine --warmup 1\n  \
                         shadegrad train --resume runs/lenet-1"
 )]
 pub struct TrainArgs {
@@ -50,6 +53,13 @@ pub struct TrainArgs {
     /// Learning rate [default: 0.001]
     #[arg(long, allow_negative_numbers = true)]
     lr: Option<f64>,
+    /// How the learning rate goes on from there: constant, step:EPOCHS[,GAMMA] (times GAMMA, else 0.1, after every so many epochs),
+    /// cosine (down to 0 at the end), one-cycle[:SHARE] (up over that share of the steps, else 0.3, then down) [default: constant]
+    #[arg(long, value_name = "SCHEDULE")]
+    schedule: Option<String>,
+    /// Let the learning rate rise from nearly 0 over the first so many epochs, or a part of one [default: 0]
+    #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true)]
+    warmup: Option<f64>,
     /// [default: 0.9]
     #[arg(long, allow_negative_numbers = true)]
     momentum: Option<f64>,
@@ -180,6 +190,8 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
         epochs: arguments.epochs.unwrap_or(default.epochs),
         batch: arguments.batch.unwrap_or(default.batch),
         lr: arguments.lr.unwrap_or(default.lr),
+        schedule: arguments.schedule.as_deref().map_or(Ok(default.schedule), str::parse)?,
+        warmup: arguments.warmup.unwrap_or(default.warmup),
         momentum: arguments.momentum.unwrap_or(default.momentum),
         weight_decay: arguments.weight_decay.unwrap_or(default.weight_decay),
         nesterov: arguments.nesterov,
@@ -205,6 +217,7 @@ fn init(path: &Path) -> Result<Init> {
 }
 
 /// The settings of a run that continues: its own, but for a longer end, another learning rate and another place of the same images.
+/// Of a schedule, another learning rate is the whole curve's, from the next step on.
 fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
     let fixed = [
         ("--limit", arguments.data.limit.is_some()),
@@ -213,6 +226,8 @@ fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         ("--split-seed", arguments.data.split_seed.is_some()),
         ("--model", arguments.model.is_some()),
         ("--batch", arguments.batch.is_some()),
+        ("--schedule", arguments.schedule.is_some()),
+        ("--warmup", arguments.warmup.is_some()),
         ("--momentum", arguments.momentum.is_some()),
         ("--weight-decay", arguments.weight_decay.is_some()),
         ("--nesterov", arguments.nesterov),
@@ -231,8 +246,14 @@ fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
             .with_hint("name the folder that it lies in"));
     }
     let Config { mut settings, network, kernels, .. } = RunFolder::config(run)?;
-    if let Some(epochs) = arguments.epochs {
+    if let Some(epochs) = arguments.epochs.filter(|&epochs| epochs != settings.epochs) {
         settings.epochs = epochs;
+        if settings.schedule.follows_end() {
+            let schedule = settings.schedule;
+            warn(format!(
+                "the learning rate goes on as if the {schedule} schedule had been for {epochs} epochs from the start"
+            ));
+        }
     }
     if let Some(lr) = arguments.lr {
         settings.lr = lr;
@@ -320,6 +341,15 @@ fn draw(bar: &ProgressBar, event: &Event, settings: &Settings, log_every: u32) {
             ));
             if !settings.augment.is_none() {
                 say(format!("augmentation: {}", settings.augment));
+            }
+            let warm_up = settings.learning_rates(*batches).warm_up();
+            if settings.schedule != Schedule::Constant || warm_up > 0 {
+                let warm_up = match warm_up {
+                    0 => String::new(),
+                    1 => ", a warm-up of 1 step".into(),
+                    steps => format!(", a warm-up of {} steps", count(steps)),
+                };
+                say(format!("schedule: {}{warm_up}", settings.schedule));
             }
             if *step > 0 {
                 say(format!("resumed after step {}", count(*step)));

@@ -188,7 +188,7 @@ impl<'a> CpuMachine<'a> {
     ) -> Result<Vec<f32>> {
         let batch = self.training.plan.batch as usize;
         let mut losses = Vec::new();
-        for (slot, images) in segment.images.chunks(batch).enumerate() {
+        for (slot, (images, &learning_rate)) in segment.images.chunks(batch).zip(segment.learning_rates).enumerate() {
             let records = images.iter().map(|&image| image as usize);
             fill(&mut self.training, &self.dataset.train, records);
             let step = segment.first_step + slot as u64;
@@ -198,7 +198,7 @@ impl<'a> CpuMachine<'a> {
                 order_offset: 0,
                 count: images.len() as u32,
                 slot: slot as u32,
-                learning_rate: segment.learning_rate,
+                learning_rate,
             };
             self.training.step(&row, &mut *observe)?;
             let status = self.training.storage("status").u32_mut().clone();

@@ -213,7 +213,7 @@ impl<'a> GpuMachine<'a> {
             order_offset: (index * batch) as u32,
             count: images.len() as u32,
             slot: (done + index) as u32,
-            learning_rate: segment.learning_rate,
+            learning_rate: segment.learning_rates[done + index],
         }));
         self.table.write(&self.device, &self.rows);
         let prepared = started.elapsed();

@@ -48,7 +48,8 @@ pub struct Segment<'a> {
     pub first_step: u64,
     /// Counted from 1; decides how the images are augmented.
     pub epoch: u32,
-    pub learning_rate: f32,
+    /// One a step.
+    pub learning_rates: &'a [f32],
 }
 
 /// Something that turns images into logits.

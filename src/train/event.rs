@@ -40,8 +40,8 @@ pub enum Event {
     /// Now and then, while the test images are looked at.
     #[serde(skip)]
     Evaluating { epoch: u32, step: u64, steps: u64 },
-    /// The mean loss of the batches since the line before.
-    Loss { epoch: u32, batch: u32, step: u64, loss: f64 },
+    /// The mean loss of the batches since the line before, and the learning rate of the last of them.
+    Loss { epoch: u32, batch: u32, step: u64, loss: f64, lr: f64 },
     /// After an epoch, over the test images.
     Eval {
         epoch: u32,

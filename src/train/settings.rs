@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Init;
+use super::{Init, LearningRates, Schedule};
 use crate::augmentation::Augmentation;
 use crate::data::Options;
 use crate::error::{Error, Result};
@@ -29,7 +29,13 @@ pub struct Settings {
     pub model: String,
     pub epochs: u32,
     pub batch: u32,
+    /// Where the schedule starts from, or rises to.
     pub lr: f64,
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Epochs, or a part of one, over which the learning rate rises to the schedule's.
+    #[serde(default)]
+    pub warmup: f64,
     pub momentum: f64,
     pub weight_decay: f64,
     pub nesterov: bool,
@@ -57,6 +63,8 @@ impl Default for Settings {
             epochs: 2,
             batch: 4,
             lr: 0.001,
+            schedule: Schedule::Constant,
+            warmup: 0.0,
             momentum: 0.9,
             weight_decay: 0.0,
             nesterov: false,
@@ -85,6 +93,7 @@ impl Settings {
         if !(lr.is_finite() && lr > 0.0) {
             return Err(Error::usage(format!("--lr must be finite and above 0 (got {})", self.lr)));
         }
+        self.check_warmup()?;
         for (flag, value) in [("--momentum", self.momentum), ("--label-smoothing", self.label_smoothing)] {
             if !(0.0..1.0).contains(&(value as f32)) {
                 return Err(Error::usage(format!("{flag} must be at least 0 and below 1 (got {value})")));
@@ -102,10 +111,29 @@ impl Settings {
         self.augment.check()
     }
 
+    fn check_warmup(&self) -> Result<()> {
+        let Self { warmup, epochs, .. } = *self;
+        if !(0.0..=f64::from(epochs)).contains(&warmup) {
+            return Err(Error::usage(format!(
+                "--warmup must be 0 to --epochs (got {warmup}, expected at most {epochs})"
+            )));
+        }
+        if warmup > 0.0 && matches!(self.schedule, Schedule::OneCycle { .. }) {
+            return Err(Error::usage("--warmup is for the other schedules: one-cycle begins with its own")
+                .with_hint("--schedule one-cycle:SHARE says for which share of the steps the rate rises"));
+        }
+        Ok(())
+    }
+
     /// How the data is read.
     pub fn data_options(&self) -> Options {
         let &Self { limit, image_size, test_share, split_seed, .. } = self;
         Options { limit, image_size, test_share, split_seed }
+    }
+
+    /// Of every step, where an epoch has so many batches.
+    pub fn learning_rates(&self, batches: u32) -> LearningRates {
+        LearningRates::new(self.lr, self.schedule, self.warmup, batches, self.epochs)
     }
 
     pub fn optimiser(&self) -> Optimiser {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Position};
 use super::{
-    AdapterRecord, Config, DataRecord, Evaluation, Event, Predictions, RunFolder, Settings, evaluate, weights,
+    AdapterRecord, Config, DataRecord, Evaluation, Event, LearningRates, Predictions, RunFolder, Settings, evaluate,
+    weights,
 };
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -30,6 +31,13 @@ pub struct Job {
     pub checks: Checks,
     pub gpu_options: GpuOptions,
     pub run: RunTarget,
+}
+
+impl Job {
+    /// Batches of an epoch, the short last one included.
+    fn batches(&self) -> u32 {
+        self.dataset.train.len().div_ceil(self.settings.batch as usize) as u32
+    }
 }
 
 /// Which run folder a job writes.
@@ -123,6 +131,9 @@ struct Trainer<'a, M> {
     events: &'a flume::Sender<Event>,
     stop: &'a Stop,
     position: Position,
+    learning_rates: LearningRates,
+    /// Of the steps of one segment.
+    segment_rates: Vec<f32>,
     /// Time in training since this process began; `position.seconds` is the time before.
     trained: Duration,
     /// Step of the checkpoint on disk.
@@ -207,6 +218,8 @@ impl<'a, M: Machine> Trainer<'a, M> {
             (folder, position, None)
         };
         let mut trainer = Self {
+            learning_rates: settings.learning_rates(job.batches()),
+            segment_rates: Vec::with_capacity(MAX_SEGMENT as usize),
             trained: Duration::ZERO,
             saved: position.step,
             saved_at: Instant::now(),
@@ -230,7 +243,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
             batch: settings.batch,
             seed: settings.seed,
             epochs: settings.epochs,
-            batches: trainer.batches(),
+            batches: job.batches(),
             dispatches: facts.dispatches,
             memory: trainer.machine.bytes(),
             resident: facts.resident,
@@ -238,11 +251,6 @@ impl<'a, M: Machine> Trainer<'a, M> {
         };
         trainer.report(start)?;
         Ok(trainer)
-    }
-
-    /// Batches of an epoch, the short last one included.
-    fn batches(&self) -> u32 {
-        self.job.dataset.train.len().div_ceil(self.job.settings.batch as usize) as u32
     }
 
     /// Writes an event to metrics.jsonl and sends it on.
@@ -280,7 +288,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
         let epoch = self.position.epoch;
         let images = self.job.dataset.train.len();
         let order = Random::new(settings.seed, Purpose::Shuffle, epoch.into()).permutation(images as u32);
-        let batches = self.batches();
+        let batches = self.job.batches();
         // Where an epoch has no line of its own, its end gets one.
         let log_every = settings.log_every.min(batches);
         while self.position.batch < batches {
@@ -318,7 +326,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
     /// Over the test images; `None` when someone waits for the end.
     fn evaluate(&mut self) -> Result<Option<(Evaluation, Predictions)>> {
         let Position { epoch, step, .. } = self.position;
-        let steps = u64::from(self.batches()) * u64::from(self.job.settings.epochs);
+        let steps = u64::from(self.job.batches()) * u64::from(self.job.settings.epochs);
         let (events, stop) = (self.events, self.stop);
         let mut proceed = || {
             // A sign of life: evaluation may take longer than any silence that is believed.
@@ -335,15 +343,19 @@ impl<'a, M: Machine> Trainer<'a, M> {
     fn segment(&mut self, order: &[u32], end: u32) -> Result<()> {
         let settings = &self.job.settings;
         let (batch, size) = (self.position.batch, settings.batch as usize);
+        let first_step = self.position.step + 1;
+        self.segment_rates.clear();
+        let rates = (first_step..).take((end - batch) as usize).map(|step| self.learning_rates.at(step) as f32);
+        self.segment_rates.extend(rates);
         let last = order.len().min(end as usize * size);
         let segment = Segment {
             images: &order[batch as usize * size..last],
-            first_step: self.position.step + 1,
+            first_step,
             epoch: self.position.epoch,
-            learning_rate: settings.lr as f32,
+            learning_rates: &self.segment_rates,
         };
         let (events, stop, saved_at) = (self.events, self.stop, self.saved_at);
-        let (epoch, step, batches) = (self.position.epoch, self.position.step, self.batches());
+        let (epoch, step, batches) = (self.position.epoch, self.position.step, self.job.batches());
         let steps = u64::from(batches) * u64::from(settings.epochs);
         let started = Instant::now();
         let mut proceed = |done: u32| {
@@ -369,7 +381,8 @@ impl<'a, M: Machine> Trainer<'a, M> {
     fn loss_line(&mut self) -> Result<()> {
         let Position { epoch, batch, step, loss_sum, loss_count, .. } = self.position;
         (self.position.loss_sum, self.position.loss_count) = (0.0, 0);
-        self.report(Event::Loss { epoch, batch, step, loss: loss_sum / f64::from(loss_count.max(1)) })
+        let (loss, lr) = (loss_sum / f64::from(loss_count.max(1)), self.learning_rates.at(step));
+        self.report(Event::Loss { epoch, batch, step, loss, lr })
     }
 
     fn save(&mut self) -> Result<()> {
@@ -404,7 +417,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
             },
         };
         let seconds = self.seconds();
-        let images = self.position.step as f64 / f64::from(self.batches()) * self.job.dataset.train.len() as f64;
+        let images = self.position.step as f64 / f64::from(self.job.batches()) * self.job.dataset.train.len() as f64;
         let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
         let done = Event::Done {
             steps: self.position.step,

@@ -170,6 +170,37 @@ fn augmented_runs_say_so_and_continue_as_they_began() {
 }
 
 #[test]
+fn a_schedule_is_shown_logged_and_kept() {
+    let place = Workplace::new();
+    let settings = "train --data shapes --limit 40 --lr 0.1 --schedule step:1,0.5 --warmup 0.5 --log-every 2";
+    let whole = place.run(&format!("{settings} --epochs 3 --out whole")).success();
+    assert_eq!(whole.after("schedule: "), "step:1,0.5, a warm-up of 5 steps");
+    let rates = |run: &str| -> Vec<f64> {
+        events(&place.path(run), "loss").iter().map(|event| event["lr"].as_f64().unwrap()).collect()
+    };
+    let expected = [[0.04, 0.08, 0.1, 0.1, 0.1], [0.05; 5], [0.025; 5]].concat();
+    assert_eq!(rates("whole"), expected);
+
+    place.run(&format!("{settings} --epochs 2 --out run")).success();
+    let resumed = place.run("train --resume run --epochs 3").success();
+    assert_eq!(resumed.after("schedule: "), "step:1,0.5, a warm-up of 5 steps");
+    assert_eq!((resumed.weights_sha256(), rates("run")), (whole.weights_sha256(), expected));
+
+    // The whole curve changes with its peak and with its end.
+    place
+        .run("train --data shapes --limit 40 --epochs 1 --lr 0.1 --schedule cosine --log-every 5 --out cosine")
+        .success();
+    let resumed = place.run("train --resume cosine --epochs 2 --lr 0.2").success();
+    let warning = "warning: the learning rate goes on as if the cosine schedule had been for 2 epochs from the start";
+    assert!(resumed.stderr.lines().any(|line| line == warning), "{}", resumed.stderr);
+    let half_turns = [4.0 / 10.0, 9.0 / 10.0, 14.0 / 20.0, 19.0 / 20.0];
+    for ((rate, half_turns), peak) in rates("cosine").into_iter().zip(half_turns).zip([0.1, 0.1, 0.2, 0.2]) {
+        let expected = peak * (1.0 + (std::f64::consts::PI * half_turns).cos()) / 2.0;
+        approx::assert_relative_eq!(rate, expected, max_relative = 1e-12);
+    }
+}
+
+#[test]
 fn the_reference_agrees_with_the_adapter() {
     adapter();
     let place = Workplace::new();

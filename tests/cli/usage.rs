@@ -43,6 +43,13 @@ fn values_out_of_range_are_named() {
             "check --model lenet --augment spin",
             "--augment has no \"spin\" (expected flip, crop=PIXELS, cutout=PIXELS, brightness=SHARE, contrast=SHARE or none)",
         ),
+        ("train --schedule step:x", "--schedule: step takes a whole number of epochs (got x)"),
+        ("train --warmup 3", "--warmup must be 0 to --epochs (got 3, expected at most 2)"),
+        (
+            "train --schedule one-cycle --warmup 1",
+            "--warmup is for the other schedules: one-cycle begins with its own\n\
+             hint: --schedule one-cycle:SHARE says for which share of the steps the rate rises",
+        ),
         ("train --model nonsense", "no model nonsense (expected lenet, wide or a .toml file)"),
         ("plan --batch 0", "--batch must be at least 1 (got 0)"),
     ] {
@@ -84,9 +91,17 @@ fn runs_are_not_overwritten_and_not_changed() {
     place.run("eval empty").refuses(4, "error: empty is not a run folder: it has no config.toml");
 
     place.run("train --data shapes --limit 8 --epochs 1 --device cpu --out run").success();
-    for flag in
-        ["--batch 8", "--model wide", "--momentum 0", "--seed 1", "--augment flip", "--limit 4", "--log-every 1"]
-    {
+    for flag in [
+        "--batch 8",
+        "--model wide",
+        "--momentum 0",
+        "--schedule cosine",
+        "--warmup 1",
+        "--seed 1",
+        "--augment flip",
+        "--limit 4",
+        "--log-every 1",
+    ] {
         let name = flag.split(' ').next().unwrap();
         place
             .run(&format!("train --resume run {flag}"))

@@ -288,6 +288,49 @@ def sgd():
     golden.save()
 
 
+def schedules():
+    """The learning rate of each of the 35 steps of five epochs of seven batches, from a peak of 0.1."""
+    golden = Golden("schedules", 11)
+    batches, epochs = 7, 5
+    steps = batches * epochs
+    lr = torch.optim.lr_scheduler
+
+    def warm_up(optimizer, length):
+        return lr.LinearLR(optimizer, 1 / length, total_iters=length - 1)
+
+    def one_cycle(rising):
+        return lambda optimizer: lr.OneCycleLR(
+            optimizer, 0.1, total_steps=steps, pct_start=rising, cycle_momentum=False
+        )
+
+    cases = {
+        "step:2,0.1": lambda optimizer: lr.StepLR(optimizer, 2 * batches, 0.1),
+        "step:1,0.7 warmup 1": lambda optimizer: lr.ChainedScheduler(
+            [warm_up(optimizer, batches), lr.StepLR(optimizer, batches, 0.7)]
+        ),
+        "constant warmup 0.43": lambda optimizer: warm_up(optimizer, 3),
+        "cosine": lambda optimizer: lr.CosineAnnealingLR(optimizer, steps),
+        "cosine warmup 2": lambda optimizer: lr.SequentialLR(
+            optimizer,
+            [warm_up(optimizer, 2 * batches), lr.CosineAnnealingLR(optimizer, steps - 2 * batches)],
+            [2 * batches],
+        ),
+        "one-cycle:0.3": one_cycle(0.3),
+        "one-cycle:0": one_cycle(0.0),
+        "one-cycle:1": one_cycle(1.0),
+    }
+    for case, make in cases.items():
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
+        scheduler = make(optimizer)
+        rates = [optimizer.param_groups[0]["lr"]]
+        for _ in range(steps - 1):
+            optimizer.step()
+            scheduler.step()
+            rates.append(optimizer.param_groups[0]["lr"])
+        golden.add(case, {}, {"rates": torch.tensor(rates, dtype=torch.float64)})
+    golden.save()
+
+
 class Tutorial(torch.nn.Module):
     """The network of PyTorch's "Training a classifier" tutorial."""
 
@@ -343,6 +386,7 @@ if __name__ == "__main__":
         relu,
         softmax_cross_entropy,
         sgd,
+        schedules,
         ten_steps,
     ):
         write()

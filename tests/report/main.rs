@@ -85,7 +85,7 @@ impl Run {
         for step in (10..=400).step_by(10) {
             let (epoch, loss) = ((step - 1) / 100 + 1, 2.3 - f64::from(step) / 400.0);
             let batch = step - (epoch - 1) * 100;
-            let event = Event::Loss { epoch, batch, step: step.into(), loss };
+            let event = Event::Loss { epoch, batch, step: step.into(), loss, lr: 0.001 };
             metrics.push(serde_json::to_string(&event).unwrap());
             if batch == 100 {
                 let event = Event::Eval { epoch, step: step.into(), evaluation: evaluation.clone() };

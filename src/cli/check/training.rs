@@ -71,7 +71,7 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
     let bar = progress_bar(steps.into());
     let mut reports: Vec<StepReport> = Vec::new();
     for (index, images) in order.chunks(batch as usize).enumerate() {
-        let segment = Segment { images, first_step: index as u64 + 1, epoch: 1, learning_rate: settings.lr as f32 };
+        let segment = Segment { images, first_step: index as u64 + 1, epoch: 1, learning_rates: &[settings.lr as f32] };
         let report = training::step(&mut gpu, &mut reference, &segment)?;
         bar.inc(1);
         let parted = report.parted.is_some();
