@@ -7,7 +7,7 @@
 use shadegrad::geometry::{Channels, Conv2d, Matmul, Pool2d, Window};
 use shadegrad::random::{Purpose, Random};
 use shadegrad::reference::{
-    avg_pool2d, bias, conv2d, global_avg_pool2d, matmul, max_pool2d, mean_loss, relu, softmax_cross_entropy,
+    avg_pool2d, bias, conv2d, dropout, global_avg_pool2d, matmul, max_pool2d, mean_loss, relu, softmax_cross_entropy,
 };
 
 /// The unit roundoff of f64.
@@ -304,6 +304,27 @@ fn relu_gradients() {
         relu::backward(&output, &upstream, &mut gradient);
         let tolerance = linear_tolerance(length, loss(&raised(&input), &absolute(&upstream)));
         check(&format!("{length} values"), &input, &gradient, LINEAR_STEP, tolerance, |input| loss(input, &upstream));
+    }
+}
+
+#[test]
+fn dropout_gradients() {
+    for (length, p) in [(1, 0.5), (7, 0.0), (53, 0.3), (53, 0.75)] {
+        let random = &mut Random::new(9, Purpose::Test, length as u64);
+        let (input, upstream) = (uniform(random, length), uniform(random, length));
+        let mask = dropout::Mask { p, seed: 3, layer: 1, step: 2 };
+        let apply = |values: &[f64]| {
+            let mut result = vec![f64::NAN; length];
+            dropout::apply(p.into(), |i| mask.keeps(i), values, &mut result);
+            result
+        };
+        let loss = |input: &[f64], upstream: &[f64]| dot(&apply(input), upstream);
+        // 1 − p and the quotient are two roundings more.
+        let tolerance = linear_tolerance(length + 2, loss(&raised(&input), &absolute(&upstream)));
+        let gradient = apply(&upstream);
+        check(&format!("{length} values, p {p}"), &input, &gradient, LINEAR_STEP, tolerance, |input| {
+            loss(input, &upstream)
+        });
     }
 }
 

@@ -11,7 +11,7 @@ use shadegrad::augmentation::Augmentation;
 use shadegrad::data::{Dataset, ImageShape, Split, shapes};
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
-use shadegrad::nn::{Network, Noise, Optimiser, Plan, initialise};
+use shadegrad::nn::{Layer, Network, Noise, Optimiser, Plan, initialise};
 use shadegrad::train::{Event, Job, Outcome, RunFolder, RunTarget, Schedule, Settings, Stop, spawn};
 use shadegrad::{Error, Result};
 
@@ -32,9 +32,11 @@ layers = [
     { type = "conv2d", out_channels = 7, kernel_size = 3, padding = 2, dilation = 2 },
     { type = "relu" },
     { type = "avg_pool2d", kernel_size = [2, 3], stride = [1, 2], padding = [1, 1] },
+    { type = "dropout", p = 0.3 },
     { type = "conv2d", out_channels = 6, kernel_size = 1 },
     { type = "global_avg_pool2d" },
     { type = "flatten" },
+    { type = "dropout", p = 0.1 },
     { type = "linear", out_features = 10 },
 ]
 "#;
@@ -81,7 +83,7 @@ fn every_tensor_of_a_step_agrees_with_the_reference() {
     let dataset = shapes(4, 12, 1);
     let network = Network::parse(EVERY_LAYER, "every layer").unwrap();
     let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.01, nesterov: true, label_smoothing: 0.1 };
-    let setup = Setup { network: &network, dataset: &dataset, batch: 5, optimiser, noise: Noise::default() };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 5, optimiser, noise: NOISE };
     let (mut gpu, mut cpu) = (gpu(&setup, &GpuOptions::default()), CpuMachine::new(&setup).unwrap());
     // A seed with no value so close to 0 that rounding decides on which side of ReLU it falls; checked below.
     let state = fresh_state(gpu.plan(), 16);
@@ -239,6 +241,42 @@ fn an_image_is_augmented_alike_in_every_batch() {
 }
 
 #[test]
+fn dropout_agrees_with_the_reference_and_draws_anew_in_every_step() {
+    let dataset = shapes(5, 100, 1);
+    let network = dropping();
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: NOISE };
+    let state = |plan: &Plan| fresh_state(plan, 7);
+    let train = |machine: &mut dyn Machine, first_step, learning_rate| {
+        let state = state(machine.plan());
+        machine.set_state(&state).unwrap();
+        let learning_rates = &[learning_rate; 25];
+        let segment = Segment { images: &images(100), first_step, epoch: 1, learning_rates };
+        machine.train(&segment, &mut |_| true).unwrap()
+    };
+    let run = |setup: &Setup<'_>, first_step, learning_rate| {
+        train(&mut gpu(setup, &GpuOptions::default()), first_step, learning_rate)
+    };
+    let losses = run(&setup, 1, 0.01);
+    assert_eq!(losses, run(&setup, 1, 0.01));
+    assert_ne!(losses, run(&Setup { noise: Noise { seed: 8, ..NOISE }, ..setup }, 1, 0.01));
+    assert_ne!(losses[0], run(&setup, 2, 0.01)[0]);
+    for (gpu, cpu) in losses.iter().zip(train(&mut CpuMachine::new(&setup).unwrap(), 1, 0.01)) {
+        // As for two hundred steps without.
+        approx::assert_relative_eq!(*gpu, cpu, max_relative = 1e-3);
+    }
+
+    // Evaluation drops nothing: the same weights under either network give the same logits, bit for bit.
+    let lenet = Network::load("lenet").unwrap();
+    let logits = |network| {
+        let mut machine = gpu(&Setup { network, ..setup }, &GpuOptions::default());
+        let state = state(machine.plan());
+        machine.set_state(&state).unwrap();
+        machine.logits(&dataset.train, 0..100).unwrap()
+    };
+    assert_eq!(logits(&network), logits(&lenet));
+}
+
+#[test]
 fn a_non_finite_gradient_stops_before_it_is_applied() {
     let dataset = shapes(6, 400, 1);
     let network = Network::load("lenet").unwrap();
@@ -327,7 +365,16 @@ fn a_batch_that_cannot_fit_is_refused_with_one_that_does() {
     assert!(error.hint().unwrap().starts_with("the largest batch that fits is "), "{error:?}");
 }
 
-/// A small run; `stop_after` asks it to end once that many steps are done.
+/// The tutorial's network with dropout between its last layers.
+fn dropping() -> Network {
+    let lenet = Network::load("lenet").unwrap();
+    let mut layers: Vec<Layer> = lenet.layers.iter().map(|named| named.layer).collect();
+    layers.insert(layers.len() - 1, Layer::Dropout { p: 0.25 });
+    layers.insert(layers.len() - 4, Layer::Dropout { p: 0.5 });
+    Network::new("dropping", layers)
+}
+
+/// A small run with everything that is drawn; `stop_after` asks it to end once that many steps are done.
 fn run(folder: &Path, resume: bool, epochs: u32, stop_after: Option<u64>) -> (Result<Outcome>, Vec<Event>) {
     run_with(Schedule::Constant, folder, resume, epochs, stop_after)
 }
@@ -343,7 +390,7 @@ fn run_with(
     let (data, lr, seed, log_every) = ("shapes".into(), 0.01, 9, 20);
     let settings = Settings { data, epochs, lr, schedule, seed, log_every, augment, ..Settings::default() };
     let job = Job {
-        network: Network::load("lenet").unwrap(),
+        network: dropping(),
         dataset: shapes(7, 203, 40),
         adapter: Some(adapter()),
         checks: Checks::Unchecked,

@@ -4,6 +4,7 @@
 
 mod bound;
 mod convolution;
+mod dropout;
 mod elementwise;
 mod fill;
 mod gather;
@@ -92,8 +93,8 @@ struct Block {
     timed: &'static [Timed],
 }
 
-static BLOCKS: [Block; 6] =
-    [convolution::BLOCK, linear::BLOCK, pooling::BLOCK, elementwise::BLOCK, loss::BLOCK, gather::BLOCK];
+static BLOCKS: [Block; 7] =
+    [convolution::BLOCK, linear::BLOCK, pooling::BLOCK, elementwise::BLOCK, dropout::BLOCK, loss::BLOCK, gather::BLOCK];
 
 /// Every case of every op.
 pub fn all() -> Vec<Case> {

@@ -13,7 +13,7 @@ pub enum Features {
 }
 
 /// One layer. Shapes leave out the batch: (channels, height, width), or (features) once flat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Layer {
     /// Source: PyTorch nn.Conv2d.
     Conv2d { out_channels: u32, window: Window },
@@ -25,6 +25,8 @@ pub enum Layer {
     GlobalAvgPool2d,
     /// Source: PyTorch nn.ReLU.
     Relu,
+    /// In training each element is dropped with probability `p`, at least 0 and below 1. Source: PyTorch nn.Dropout.
+    Dropout { p: f32 },
     /// Source: PyTorch nn.Flatten.
     Flatten,
     /// Source: PyTorch nn.Linear.
@@ -40,6 +42,7 @@ impl Layer {
             Self::AvgPool2d { .. } => "avg_pool2d",
             Self::GlobalAvgPool2d => "global_avg_pool2d",
             Self::Relu => "relu",
+            Self::Dropout { .. } => "dropout",
             Self::Flatten => "flatten",
             Self::Linear { .. } => "linear",
         }
@@ -51,6 +54,7 @@ impl Layer {
             Self::Conv2d { .. } => "conv",
             Self::MaxPool2d { .. } | Self::AvgPool2d { .. } | Self::GlobalAvgPool2d => "pool",
             Self::Relu => "relu",
+            Self::Dropout { .. } => "dropout",
             Self::Flatten => "flatten",
             Self::Linear { .. } => "fc",
         }
@@ -109,7 +113,7 @@ impl Layer {
                 let (channels, _) = planes()?;
                 Ok(vec![channels, 1, 1])
             }
-            Self::Relu => Ok(input.to_vec()),
+            Self::Relu | Self::Dropout { .. } => Ok(input.to_vec()),
             Self::Flatten => {
                 let features = u32::try_from(product(input))
                     .map_err(|_| refuse("too many features", describe(input), format!("at most {}", u32::MAX)))?;

@@ -9,14 +9,14 @@ pub const PRESETS: &[(&str, &str)] =
     &[("lenet", include_str!("presets/lenet.toml")), ("wide", include_str!("presets/wide.toml"))];
 
 /// A layer and the name its parameters and tensors go by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NamedLayer {
     pub name: String,
     pub layer: Layer,
 }
 
 /// Layers in order, from images to logits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     pub name: String,
     pub layers: Vec<NamedLayer>,

@@ -77,6 +77,13 @@ enum ClassesWord {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct DropoutLine {
+    /// As PyTorch, 0.5 when absent.
+    p: Option<f32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct EmptyLine {}
 
 impl Network {
@@ -189,6 +196,13 @@ fn layer(mut table: toml::Table) -> Result<Layer, String> {
         }
         "global_avg_pool2d" => read::<EmptyLine>(table).map(|_| Layer::GlobalAvgPool2d)?,
         "relu" => read::<EmptyLine>(table).map(|_| Layer::Relu)?,
+        "dropout" => {
+            let p = read::<DropoutLine>(table)?.p.unwrap_or(0.5);
+            if !(0.0..1.0).contains(&p) {
+                return Err(format!("`p` must be at least 0 and below 1 (got {p})"));
+            }
+            Layer::Dropout { p }
+        }
         "flatten" => read::<EmptyLine>(table).map(|_| Layer::Flatten)?,
         "linear" => Layer::Linear {
             out_features: match read::<LinearLine>(table)?.out_features {
@@ -198,7 +212,7 @@ fn layer(mut table: toml::Table) -> Result<Layer, String> {
         },
         _ => {
             return Err(format!(
-                "no layer {kind} (expected conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, flatten, linear)"
+                "no layer {kind} (expected conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, dropout, flatten, linear)"
             ));
         }
     })
@@ -217,6 +231,8 @@ fn fields(layer: &Layer) -> String {
         Layer::MaxPool2d { window: shape } | Layer::AvgPool2d { window: shape } => window(shape),
         Layer::Linear { out_features: Features::Fixed(features) } => format!(", out_features = {features}"),
         Layer::Linear { out_features: Features::Classes } => ", out_features = \"classes\"".into(),
+        // With a point or an exponent, as TOML has floats.
+        Layer::Dropout { p } => format!(", p = {p:?}"),
         Layer::GlobalAvgPool2d | Layer::Relu | Layer::Flatten => String::new(),
     }
 }
@@ -236,17 +252,37 @@ mod tests {
     }
 
     #[test]
+    fn dropout_reads_back_as_it_was() {
+        for (fields, p) in [("", 0.5), (", p = 0", 0.0), (", p = 0.1", 0.1), (", p = 1e-9", 1e-9)] {
+            let text = format!("layers = [{{ type = \"dropout\"{fields} }}, {{ type = \"dropout\" }}]");
+            let network = Network::parse(&text, "mine").unwrap();
+            assert_eq!((network.layers[0].layer, &*network.layers[1].name), (Layer::Dropout { p }, "dropout2"));
+            assert_eq!(Network::parse(&network.to_toml(), "other").unwrap(), network);
+        }
+    }
+
+    #[test]
     fn errors_name_the_line_and_the_layer() {
         let message = |text: &str| Network::parse(text, "mine").unwrap_err().to_string();
         assert_eq!(
             message("layers = [\n  { type = \"relu\" },\n  { type = \"conv\" },\n]"),
-            "line 3: no layer conv (expected conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, flatten, linear)"
+            "line 3: no layer conv (expected conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, dropout, flatten, linear)"
         );
         assert_eq!(
             message("layers = [\n  { type = \"linear\", features = 3 },\n]"),
             "line 2: unknown field `features`, expected `out_features`"
         );
         assert!(message("layers = 3").starts_with("line 1: "));
+        for (p, problem) in [
+            ("1", "`p` must be at least 0 and below 1 (got 1)"),
+            ("-0.1", "`p` must be at least 0 and below 1 (got -0.1)"),
+            ("nan", "`p` must be at least 0 and below 1 (got NaN)"),
+            ("0.9999999999", "`p` must be at least 0 and below 1 (got 1)"),
+            ("\"half\"", "invalid type: string \"half\", expected f32"),
+        ] {
+            let text = format!("layers = [\n  {{ type = \"relu\" }},\n  {{ type = \"dropout\", p = {p} }},\n]");
+            assert_eq!(message(&text), format!("line 3: {problem}"));
+        }
 
         let network = Network::parse(
             "layers = [{ type = \"conv2d\", out_channels = 4, kernel_size = 7 }, { type = \"linear\", out_features = 10 }]",

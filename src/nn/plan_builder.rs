@@ -10,6 +10,7 @@ use crate::gpu::OFFSET_ALIGNMENT;
 use crate::ops::avg_pool2d::{AvgPool2dBackward, AvgPool2dForward};
 use crate::ops::bias::{BiasAdd, BiasGrad};
 use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight};
+use crate::ops::dropout::Dropout;
 use crate::ops::gather::{Gather, GatherAugmented, RECORD_BUFFERS};
 use crate::ops::global_avg_pool2d::{GlobalAvgPool2dBackward, GlobalAvgPool2dForward};
 use crate::ops::matmul::Matmul;
@@ -179,7 +180,12 @@ impl<'a> Builder<'a> {
         let NamedLayer { name, layer } = &self.network.layers[index];
         let shape = self.with_batch(&self.activations[index].output);
         let (label, output_name) = (format!("{name}.forward"), format!("{name}.output"));
-        if *layer == Layer::Flatten {
+        let is_view = match layer {
+            Layer::Flatten => true,
+            Layer::Dropout { .. } => self.noise.is_none(),
+            _ => false,
+        };
+        if is_view {
             return (self.reshape(&output_name, shape, input), None);
         }
         let output = self.activation(&output_name, shape.clone());
@@ -203,6 +209,9 @@ impl<'a> Builder<'a> {
                 self.push(&label, Phase::Forward, GlobalAvgPool2dForward { planes, size }, &[input, output]);
             }
             Layer::Relu => self.push(&label, Phase::Forward, ReluForward { length }, &[input, output]),
+            Layer::Dropout { .. } => {
+                self.push(&label, Phase::Forward, self.dropout(index, length), &[input, output]);
+            }
             Layer::Linear { .. } => {
                 let product = self.activation(&format!("{name}.product"), shape.clone());
                 let (batch, in_features, out_features) = self.linear(index);
@@ -307,6 +316,10 @@ impl<'a> Builder<'a> {
                 let operands = [saved.output, grad_output, grad_input];
                 self.push(&grad_name, backward, ReluBackward { length }, &operands);
             }
+            Layer::Dropout { .. } => {
+                let length = self.plan.tensor(grad_input).length() as u32;
+                self.push(&grad_name, backward, self.dropout(index, length), &[grad_output, grad_input]);
+            }
             Layer::Flatten => unreachable!("handled above"),
         }
         grad_input
@@ -357,6 +370,14 @@ impl<'a> Builder<'a> {
         };
         let output = &self.activations[index].output;
         Pool2d { planes: self.batch * channels, input: [height, width], window, output: [output[1], output[2]] }
+    }
+
+    /// Forward and backward alike.
+    fn dropout(&self, index: usize, length: u32) -> Dropout {
+        let (Layer::Dropout { p }, Some(Noise { seed, .. })) = (self.network.layers[index].layer, self.noise) else {
+            unreachable!("layer {index} is dropout in training")
+        };
+        Dropout { length, p, layer: index as u32, seed }
     }
 
     /// Planes of the batch, and elements of one.

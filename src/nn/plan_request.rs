@@ -90,3 +90,35 @@ impl PlanRequest<'_> {
         Ok(activations)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_training_draws() {
+        let text = r#"layers = [
+            { type = "flatten" },
+            { type = "linear", out_features = 5 },
+            { type = "dropout", p = 0.5 },
+            { type = "linear", out_features = "classes" },
+        ]"#;
+        let network = Network::parse(text, "mine").unwrap();
+        let images = Images::streamed([1, 4, 4], 3, 2);
+        let request = PlanRequest { network: &network, images, batch: 2, max_bytes: u64::MAX };
+        let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
+        let noise = Noise { seed: 1, augmentation: "flip".parse().unwrap() };
+        let drawing = |plan: &Plan| {
+            let names = plan.steps.iter().filter(|step| ["gather_augmented", "dropout"].contains(&step.op.name()));
+            names.map(|step| step.label.clone()).collect::<Vec<_>>()
+        };
+        let training = request.training(&optimiser, &noise, 1).unwrap();
+        assert_eq!(drawing(&training), ["gather", "dropout1.forward", "dropout1.grad_input"]);
+        let inference = request.inference().unwrap();
+        assert!(drawing(&inference).is_empty());
+        let storage = |name| inference.tensor(inference.find(name).unwrap()).storage;
+        assert_eq!(storage("dropout1.output"), storage("fc1.output"));
+        let large = Noise { augmentation: "crop=4".parse().unwrap(), ..noise };
+        assert!(request.training(&optimiser, &large, 1).is_err());
+    }
+}

@@ -61,6 +61,7 @@ fn module(layer: &Layer, Activation { input, output }: &Activation) -> String {
         Layer::AvgPool2d { window } => format!("AvgPool2d({})", arguments(window, window.kernel_size)),
         Layer::GlobalAvgPool2d => "AdaptiveAvgPool2d(1)".into(),
         Layer::Relu => "ReLU()".into(),
+        Layer::Dropout { p } => format!("Dropout(p={p:?})"),
         Layer::Flatten => "Flatten()".into(),
         Layer::Linear { .. } => format!("Linear({}, {})", input[0], output[0]),
     }
@@ -89,6 +90,7 @@ mod tests {
             { type = "conv2d", out_channels = 4, kernel_size = [3, 5], stride = 2, padding = [1, 2], dilation = 1 },
             { type = "max_pool2d", kernel_size = 2 },
             { type = "flatten" },
+            { type = "dropout", p = 0.25 },
             { type = "linear", out_features = "classes" },
         ]"#;
         let network = Network::parse(text, "odd").unwrap();
@@ -97,6 +99,7 @@ mod tests {
         for line in [
             "        self.conv1 = nn.Conv2d(1, 4, kernel_size=(3, 5), stride=2, padding=(1, 2))",
             "        self.pool1 = nn.MaxPool2d(kernel_size=2)",
+            "        self.dropout1 = nn.Dropout(p=0.25)",
             "        self.fc1 = nn.Linear(24, 2)",
             "        x = self.pool1(x)  # (4, 2, 3)",
             r#"    "\"quoted\"\n","#,

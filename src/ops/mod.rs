@@ -7,6 +7,7 @@ pub mod bias;
 pub mod contract;
 pub mod conv2d;
 pub mod custom;
+pub mod dropout;
 pub mod gather;
 pub mod global_avg_pool2d;
 pub mod matmul;

@@ -8,6 +8,7 @@ pub mod augment;
 pub mod avg_pool2d;
 pub mod bias;
 pub mod conv2d;
+pub mod dropout;
 pub mod gather;
 pub mod global_avg_pool2d;
 pub mod matmul;

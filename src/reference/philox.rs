@@ -5,6 +5,8 @@
 pub enum Purpose {
     /// Augmentation; the counter begins with the image, the epoch and the number of the draw.
     Augment = 1,
+    /// Dropout's masks; the counter begins with a quarter of the element's place, the layer and the step.
+    Dropout = 2,
 }
 
 /// Four words that depend on the counter and the key alone; every bit is uniform and independent of the others for all practical

@@ -126,7 +126,7 @@ fn networks_that_cannot_be_are_explained() {
     place.write("seven.toml", &format!("layers = [\n{flatten}{}]\n", linear(7)));
     place.write("images.toml", &format!("layers = [\n{}]\n", conv(5)));
 
-    let kinds = "conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, flatten, linear";
+    let kinds = "conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, dropout, flatten, linear";
     for command in ["plan", "train"] {
         let run = |model: &str| place.run(&format!("{command} --model {model}"));
         run("unknown.toml").refuses(2, &format!("error: unknown.toml: line 3: no layer nonsense (expected {kinds})"));

@@ -223,6 +223,23 @@ def relu():
     golden.save()
 
 
+def dropout():
+    golden = Golden("dropout", 11)
+    torch.manual_seed(11)
+    for case, p in {"half": 0.5, "a_tenth": 0.1, "none": 0.0, "nearly_all": 0.96875}.items():
+        input = golden.normal(97).requires_grad_()
+        output, mask = torch.ops.aten.native_dropout(input, p, True)
+        grad_output = golden.normal(97)
+        (grad_input,) = gradients(output, grad_output, input)
+        golden.add(
+            case,
+            {"input": input, "grad_output": grad_output, "mask": mask.int()},
+            # p in float64, as PyTorch had it.
+            {"p": torch.tensor([p], dtype=torch.float64), "output": output, "grad_input": grad_input},
+        )
+    golden.save()
+
+
 def softmax_cross_entropy():
     golden = Golden("softmax_cross_entropy", 8)
     huge = golden.normal(6, 10)
@@ -384,6 +401,7 @@ if __name__ == "__main__":
         linear,
         matmul,
         relu,
+        dropout,
         softmax_cross_entropy,
         sgd,
         schedules,
