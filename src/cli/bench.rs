@@ -13,6 +13,7 @@ use shadegrad::{Error, Result};
 
 use super::bench_step::StepArgs;
 use super::device::DeviceArgs;
+use super::json;
 use super::print::{number, range, say, time, warn};
 use super::table::{Align, lines};
 use super::watch;
@@ -120,7 +121,7 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         busy(&report);
     }
     if let Some(path) = &arguments.json {
-        write_json(&report.to_json(), path)?;
+        json::write(&report.to_json(), path)?;
     }
     if let Some(path) = &arguments.plot {
         bench::roofline(&report, path)?;
@@ -173,7 +174,7 @@ fn bench_step(arguments: &BenchArgs, quiet: bool) -> Result<()> {
         timing(&clock);
     }
     let value = arguments.step.run(&mut clock, quiet)?;
-    arguments.json.as_deref().map_or(Ok(()), |path| write_json(&value, path))
+    arguments.json.as_deref().map_or(Ok(()), |path| json::write(&value, path))
 }
 
 /// Ops and sizes, all of them valid.
@@ -391,14 +392,4 @@ fn compare(baseline: &Baseline, report: &Report, tolerance: f64, quiet: bool) ->
         lines(&alignment, &rows).iter().for_each(say);
     }
     regressions
-}
-
-fn write_json(value: &serde_json::Value, path: &Path) -> Result<()> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|error| Error::usage(format!("could not write JSON: {error}")))?;
-    if path == Path::new("-") {
-        say(text);
-        return Ok(());
-    }
-    std::fs::write(path, text + "\n").map_err(Error::file("write", path))
 }

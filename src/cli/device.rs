@@ -2,7 +2,7 @@
 
 use clap::Args;
 use shadegrad::Result;
-use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, DeviceKind, install_hint};
+use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, Device, DeviceKind, install_hint};
 
 use super::print::{say, warn};
 
@@ -20,6 +20,11 @@ pub struct DeviceArgs {
 impl DeviceArgs {
     pub fn checks(&self) -> Checks {
         if self.checked { Checks::Checked } else { Checks::Unchecked }
+    }
+
+    /// As `open_with`, the adapter ready to work.
+    pub fn device(&self, header: fn(String)) -> Result<Option<Device>> {
+        self.open_with(header)?.map(|adapter| Device::open(&adapter, self.checks())).transpose()
     }
 
     /// The adapter, its name and driver printed; `None` for the CPU reference.

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use shadegrad::gpu::Device;
-use shadegrad::machine::{Classifier, Inference};
+use shadegrad::Result;
 use shadegrad::train::{Evaluation, Settings, Trained, evaluate};
-use shadegrad::{Error, Result};
 
 use super::data::{self, DataArgs};
 use super::device::DeviceArgs;
+use super::json;
 use super::print::{percent, remark, say};
 use super::table::{Align, lines};
 
@@ -41,19 +40,17 @@ pub fn run(arguments: &EvalArgs) -> Result<()> {
 
     let to_standard_output = arguments.json.as_deref() == Some(Path::new("-"));
     let header: fn(String) = if to_standard_output { remark } else { say };
-    let adapter = arguments.device.open_with(header)?;
+    let device = arguments.device.device(header)?;
     let dataset = data::open(&spec, &options, header)?.dataset;
     trained.config.iter().try_for_each(|config| config.data.require_classes(&dataset))?;
-    let device = adapter.map(|adapter| Device::open(&adapter, arguments.device.checks())).transpose()?;
     let classes = dataset.classes.len() as u32;
-    let mut inference = Inference::new(device, &trained.network, dataset.shape, classes, dataset.test.len())?;
-    inference.set_parameters(&trained.parameters(inference.plan())?);
+    let mut inference = trained.inference(device, dataset.shape, classes, dataset.test.len())?;
     let Some((evaluation, _)) = evaluate(&mut inference, &dataset.test, &mut || true)? else {
         unreachable!("nobody stops it")
     };
     match &arguments.json {
         None => report(&evaluation, &dataset.classes),
-        Some(path) => write_json(&evaluation, path)?,
+        Some(path) => json::write(&evaluation, path)?,
     }
     Ok(())
 }
@@ -73,14 +70,4 @@ fn report(evaluation: &Evaluation, classes: &[String]) {
     alignment[0] = Align::Left;
     say("\nclass and its accuracy; how many of its images (row) were taken for which class (column)");
     lines(&alignment, &rows).iter().for_each(say);
-}
-
-fn write_json(evaluation: &Evaluation, path: &Path) -> Result<()> {
-    let failed = |error: serde_json::Error| Error::usage(format!("could not write JSON: {error}"));
-    let text = serde_json::to_string_pretty(evaluation).map_err(failed)?;
-    if path == Path::new("-") {
-        say(text);
-        return Ok(());
-    }
-    std::fs::write(path, text + "\n").map_err(Error::file("write", path))
 }

@@ -9,8 +9,10 @@ mod devices;
 mod download;
 mod eval;
 mod export;
+mod json;
 mod kernels;
 mod plan;
+mod predict;
 mod print;
 mod report;
 mod shader;
@@ -43,6 +45,7 @@ enum Command {
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
+    Predict(predict::PredictArgs),
     Export(export::ExportArgs),
     Devices(devices::DevicesArgs),
     Kernels(kernels::KernelsArgs),
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Predict(arguments) => predict::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),

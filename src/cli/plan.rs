@@ -35,7 +35,8 @@ pub struct PlanArgs {
     json: bool,
 }
 
-fn image_shape(text: &str) -> Result<[u32; 3], String> {
+/// `3x32x32`.
+pub fn image_shape(text: &str) -> Result<[u32; 3], String> {
     let sizes: Option<Vec<u32>> =
         text.split(['x', '×']).map(|size| size.parse().ok().filter(|&size| size > 0)).collect();
     sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(|| "expected three sizes, such as 3x32x32".into())

@@ -2,6 +2,7 @@
 
 pub mod cifar10;
 mod classes;
+mod decoder;
 pub mod download;
 mod extract;
 mod folders;
@@ -10,12 +11,15 @@ mod layout;
 mod memory;
 mod options;
 pub mod picture;
+mod picture_list;
 mod pictures;
 pub mod shapes;
 mod source;
 
+pub use decoder::{Batch, decode};
 pub use download::{Archive, Member, download};
 pub use options::Options;
+pub use picture_list::PictureList;
 pub use shapes::shapes;
 pub use source::{DataSpec, load};
 

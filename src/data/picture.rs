@@ -31,6 +31,14 @@ static LARGE: Mutex<()> = Mutex::new(());
 /// `Error::Data` for a file that is something else, damaged or too large, or a shape of neither 1 nor 3 channels; `Error::File`
 /// for one that cannot be read.
 pub fn read(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
+    fit(open(path)?, shape)
+}
+
+/// The whole picture in a file, as it is meant to be seen.
+///
+/// # Errors
+/// As `read`.
+pub fn open(path: &Path) -> Result<RgbImage> {
     let unreadable = || Error::file("read", path);
     // Opening a pipe would wait for whoever writes to it.
     let metadata = fs::metadata(path).map_err(unreadable())?;
@@ -46,7 +54,7 @@ pub fn read(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(too_large());
     }
-    fit(decode(&bytes, path)?, shape)
+    decode(&bytes, path)
 }
 
 /// Whether a file starts like a PNG or JPEG; whatever is no file does not.

@@ -32,6 +32,25 @@ pub struct Predictions {
 }
 
 impl Predictions {
+    pub fn new(classes: usize) -> Self {
+        Self { classes, probabilities: Vec::new() }
+    }
+
+    /// Adds an image by its logits, one a class; returns ln Σ exp(logit). `name` is for the error.
+    ///
+    /// # Errors
+    /// A NaN or an infinity among them.
+    pub fn push(&mut self, logits: &[f32], name: &dyn std::fmt::Display) -> Result<f64> {
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(Error::NonFinite { what: format!("logits for {name}"), step: None, last_good: None });
+        }
+        let highest = f64::from(logits[first_highest(logits)]);
+        let total: f64 = logits.iter().map(|&logit| (f64::from(logit) - highest).exp()).sum();
+        let probabilities = logits.iter().map(|&logit| ((f64::from(logit) - highest).exp() / total) as f32);
+        self.probabilities.extend(probabilities);
+        Ok(highest + total.ln())
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.probabilities.len() / self.classes.max(1)
@@ -44,6 +63,14 @@ impl Predictions {
     /// The softmax of image `i`'s logits, one a class; `i` must be below `len`.
     pub fn probabilities(&self, i: usize) -> &[f32] {
         &self.probabilities[i * self.classes..(i + 1) * self.classes]
+    }
+
+    /// The `most` most probable classes of image `i` and their probabilities, falling; `i` must be below `len`.
+    pub fn ranked(&self, i: usize, most: usize) -> Vec<(usize, f32)> {
+        let mut classes: Vec<(usize, f32)> = self.probabilities(i).iter().copied().enumerate().collect();
+        classes.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        classes.truncate(most);
+        classes
     }
 
     /// The class of image `i` and its probability, 0 to 1; `i` must be below `len`.
@@ -63,8 +90,7 @@ pub struct Tally {
 
 impl Tally {
     pub fn new(classes: usize) -> Self {
-        let predictions = Predictions { classes, probabilities: Vec::new() };
-        Self { confusion: vec![vec![0; classes]; classes], loss: 0.0, predictions }
+        Self { confusion: vec![vec![0; classes]; classes], loss: 0.0, predictions: Predictions::new(classes) }
     }
 
     /// Adds rows of logits (labels, classes).
@@ -74,20 +100,9 @@ impl Tally {
     pub fn add(&mut self, logits: &[f32], labels: &[u8]) -> Result<()> {
         let classes = self.confusion.len();
         for (row, &label) in logits.chunks_exact(classes).zip(labels) {
-            if row.iter().any(|logit| !logit.is_finite()) {
-                return Err(Error::NonFinite {
-                    what: format!("logits for test image {}", self.predictions.len()),
-                    step: None,
-                    last_good: None,
-                });
-            }
-            let prediction = first_highest(row);
-            let highest = f64::from(row[prediction]);
-            let total: f64 = row.iter().map(|&logit| (f64::from(logit) - highest).exp()).sum();
-            self.loss += total.ln() - (f64::from(row[usize::from(label)]) - highest);
-            self.confusion[usize::from(label)][prediction] += 1;
-            let probabilities = row.iter().map(|&logit| ((f64::from(logit) - highest).exp() / total) as f32);
-            self.predictions.probabilities.extend(probabilities);
+            let name = format!("test image {}", self.predictions.len());
+            self.loss += self.predictions.push(row, &name)? - f64::from(row[usize::from(label)]);
+            self.confusion[usize::from(label)][first_highest(row)] += 1;
         }
         Ok(())
     }

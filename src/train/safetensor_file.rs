@@ -162,6 +162,20 @@ impl SafetensorFile {
     /// Reads at most a header of 1 MiB and the data of a file not much larger than `expected`; a larger one gives the
     /// mismatch. `what` is the file in the messages about a mismatch.
     pub fn read(path: &Path, what: &str, expected: &[(String, Vec<u32>)]) -> Result<Self, Unusable> {
+        let (file, mut contents) = Self::read_header(path)?;
+        let data_length = contents.data_length();
+        if data_length > expected_bytes(expected).saturating_mul(2).saturating_add(SLACK) {
+            contents.require(what, expected).map_err(Unusable::Mismatch)?;
+        }
+        file.take(data_length).read_to_end(&mut contents.data).map_err(Unusable::File)?;
+        if contents.data.len() as u64 != data_length {
+            return Err(Unusable::Damaged(format!("{} is damaged: it ended while it was read", file_name(path))));
+        }
+        Ok(contents)
+    }
+
+    /// The names and shapes, with no data yet, and the file where the data begin.
+    pub fn read_header(path: &Path) -> Result<(File, Self), Unusable> {
         let damaged = |problem: String| Unusable::Damaged(format!("{} is damaged: {problem}", file_name(path)));
         let file = File::open(path).map_err(Unusable::File)?;
         let length = file.metadata().map_err(Unusable::File)?.len();
@@ -191,19 +205,22 @@ impl SafetensorFile {
             return Err(damaged(format!("it has {length} bytes, its header describes {described}")));
         }
 
-        let mut contents = Self {
+        let contents = Self {
             metadata: header.metadata().clone().unwrap_or_default().into_iter().collect(),
             tensors: header.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect(),
             data: Vec::new(),
         };
-        if data_length > expected_bytes(expected).saturating_mul(2).saturating_add(SLACK) {
-            contents.require(what, expected).map_err(Unusable::Mismatch)?;
-        }
-        file.take(data_length).read_to_end(&mut contents.data).map_err(Unusable::File)?;
-        if contents.data.len() as u64 != data_length {
-            return Err(damaged("it ended while it was read".into()));
-        }
-        Ok(contents)
+        Ok((file, contents))
+    }
+
+    /// Bytes of all tensors.
+    fn data_length(&self) -> u64 {
+        self.tensors.values().map(|info| info.data_offsets.1 as u64).max().unwrap_or(0)
+    }
+
+    /// The shape of a tensor, where there is one of the name.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|info| &*info.shape)
     }
 
     /// # Errors

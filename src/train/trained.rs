@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, NamedTensor};
+use super::safetensor_file::SafetensorFile;
 use super::{Config, RunFolder, weights};
+use crate::data::ImageShape;
 use crate::error::{Error, Result};
+use crate::gpu::Device;
+use crate::machine::{Classifier, Inference};
 use crate::nn::{Network, Plan};
 
 /// Weights in a safetensors file, the network that they belong to, and the run that they come from.
@@ -43,6 +47,45 @@ impl Trained {
             (None, None) => Network::load("lenet")?,
         };
         Ok(Self { file, network, config })
+    }
+
+    /// What the images of the run were like.
+    pub fn shape(&self) -> Option<ImageShape> {
+        self.config.as_ref().map(|config| {
+            let [channels, height, width] = config.data.shape;
+            ImageShape { channels, height, width }
+        })
+    }
+
+    /// The classes of the run, else the numbers of the outputs that the weights are for.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn classes(&self) -> Result<Vec<String>> {
+        if let Some(config) = &self.config {
+            return Ok(config.data.classes.clone());
+        }
+        let (_, header) = SafetensorFile::read_header(&self.file).map_err(|problem| problem.into_error(&self.file))?;
+        let last = self.network.layers.last().map(|layer| format!("{}.bias", layer.name));
+        // Without such a tensor the weights do not fit, which is said where they are loaded.
+        let outputs = last.and_then(|name| header.shape(&name)?.first().copied()).unwrap_or(1);
+        Ok((0..outputs).map(|output| output.to_string()).collect())
+    }
+
+    /// The network with its weights, on a device or else on the CPU reference. `images` is how many it is given at most at a time.
+    ///
+    /// # Errors
+    /// Weights that do not fit the network, a network that does not fit the images, what the driver refuses.
+    pub fn inference(
+        &self,
+        device: Option<Device>,
+        shape: ImageShape,
+        classes: u32,
+        images: usize,
+    ) -> Result<Inference> {
+        let mut inference = Inference::new(device, &self.network, shape, classes, images)?;
+        inference.set_parameters(&self.parameters(inference.plan())?);
+        Ok(inference)
     }
 
     /// The weights as the flat parameter buffer of a plan of this network.

@@ -12,6 +12,7 @@ mod interruption;
 mod kernels;
 #[cfg(target_os = "linux")]
 mod no_adapter;
+mod predict;
 mod report;
 mod tools;
 mod training;

@@ -1,0 +1,19 @@
+//! `--json`: results for a script to read.
+
+use std::path::Path;
+
+use serde::Serialize;
+use shadegrad::{Error, Result};
+
+use super::print::say;
+
+/// Writes a result to a file, or to standard output where the path is `-`.
+pub fn write(value: &impl Serialize, path: &Path) -> Result<()> {
+    let failed = |error: serde_json::Error| Error::usage(format!("could not write JSON: {error}"));
+    let text = serde_json::to_string_pretty(value).map_err(failed)?;
+    if path == Path::new("-") {
+        say(text);
+        return Ok(());
+    }
+    std::fs::write(path, text + "\n").map_err(Error::file("write", path))
+}
