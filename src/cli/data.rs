@@ -12,8 +12,8 @@ use super::print::warn;
 /// Which images, and how they are read.
 #[derive(Args, Default)]
 pub struct DataArgs {
-    /// auto, cifar10, shapes, or a folder: of CIFAR-10's files, or image folders (CLASS/*, or train/CLASS/* and test/CLASS/*)
-    /// [default: auto]
+    /// auto, cifar10, shapes, or a folder: CIFAR-10 or CIFAR-100 (binary or python), MNIST's or Fashion-MNIST's IDX files, Kaggle's
+    /// CIFAR-10, or folders of pictures (CLASS/*, or train/CLASS/* and test/CLASS/*) [default: auto]
     #[arg(long, value_name = "auto|cifar10|shapes|DIR")]
     pub data: Option<String>,
     /// Use only the first N training and N test images

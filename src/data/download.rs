@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Progress, cifar10, extract};
+use super::cifar::{self, CIFAR10_BINARY};
+use super::{Progress, extract};
 use crate::checksum::file_sha256;
 use crate::error::{Error, Result};
 
@@ -40,15 +41,16 @@ pub struct Member {
 
 impl Archive {
     pub fn cifar10() -> Self {
-        let batch = |name: &str| Member { name: name.into(), bytes: cifar10::BATCH_BYTES..=cifar10::BATCH_BYTES };
-        let mut members: Vec<Member> = cifar10::TRAIN_FILES.into_iter().map(batch).collect();
-        members.push(batch(cifar10::TEST_FILE));
-        members.push(Member { name: cifar10::CLASSES_FILE.into(), bytes: 1..=cifar10::CLASSES_BYTES });
+        let cifar = &CIFAR10_BINARY;
+        let images = cifar.files().map(|(name, images)| (name, cifar.max_bytes(images)));
+        let mut members: Vec<Member> =
+            images.map(|(name, bytes)| Member { name: name.into(), bytes: bytes..=bytes }).collect();
+        members.push(Member { name: cifar.names.into(), bytes: 1..=cifar::NAMES_BYTES });
         Self {
             url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz".into(),
             bytes: 170_052_171,
             sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd".into(),
-            folder: cifar10::FOLDER.into(),
+            folder: cifar.folder.into(),
             members,
         }
     }

@@ -26,6 +26,16 @@ pub(super) fn hold_out<T>(labelled: Vec<T>, label: impl Fn(&T) -> u8, options: &
     (train, test)
 }
 
+/// The options that reading pictures and holding out took, with what they came to.
+pub(super) fn resolved(options: &Options) -> Options {
+    Options {
+        limit: options.limit,
+        image_size: Some(options.image_size.unwrap_or(Options::IMAGE_SIZE)),
+        test_share: Some(options.test_share.unwrap_or(Options::TEST_SHARE)),
+        split_seed: Some(options.split_seed.unwrap_or(Options::SPLIT_SEED)),
+    }
+}
+
 /// What was held out, for people.
 pub(super) fn note(train: usize, test: usize, options: &Options) -> String {
     if test == 0 {

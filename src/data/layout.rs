@@ -2,40 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Loaded, Options, Progress, cifar10, folders};
+use super::cifar::{CIFAR10_BINARY, CIFAR10_PYTHON, CIFAR100_BINARY, CIFAR100_PYTHON};
+use super::folders::Folders;
+use super::kaggle::Kaggle;
+use super::mnist::Mnist;
+use super::{Loaded, Options, Progress};
 use crate::error::{Error, Result};
 
 /// A layout of files on disk that can be read as a data set.
-pub(super) struct Layout {
-    pub name: &'static str,
+pub(super) trait Layout: Sync {
+    /// What it is called.
+    fn title(&self) -> &'static str;
+
     /// The files that give it away, for the error that lists what was looked for.
-    pub files: &'static str,
+    fn signs(&self) -> &'static str;
+
     /// The folder to read, where this layout is in the given one.
-    pub find: fn(&Path) -> Option<PathBuf>,
-    pub read: Read,
+    fn find(&self, folder: &Path) -> Option<PathBuf>;
+
+    /// # Errors
+    /// What of the folder's files cannot be used.
+    fn read(&self, folder: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Loaded>;
 }
 
-type Read = fn(&Path, &Options, &mut dyn FnMut(Progress)) -> Result<Loaded>;
-
-pub(super) const CIFAR10: Layout = Layout {
-    name: "CIFAR-10 binary",
-    files: "data_batch_1.bin … in it or in its cifar-10-batches-bin",
-    find: cifar10::find,
-    read: |folder, _, progress| {
-        progress(Progress::Reading);
-        cifar10::read(folder).map(Loaded::fixed)
-    },
-};
-
-const FOLDERS: Layout = Layout {
-    name: "image folders",
-    files: "train/CLASS/* and test/CLASS/*, or CLASS/*, of PNG or JPEG",
-    find: folders::find,
-    read: folders::read,
-};
-
 /// Tried in this order.
-const LAYOUTS: &[Layout] = &[CIFAR10, FOLDERS];
+const LAYOUTS: [&dyn Layout; 7] =
+    [&CIFAR10_BINARY, &CIFAR10_PYTHON, &CIFAR100_BINARY, &CIFAR100_PYTHON, &Mnist, &Kaggle, &Folders];
 
 /// Reads the data set in a folder.
 ///
@@ -48,11 +40,11 @@ pub(super) fn read(folder: &Path, options: &Options, progress: &mut dyn FnMut(Pr
             .with_hint("--data takes auto, cifar10, shapes, or a folder"));
     }
     for layout in LAYOUTS {
-        if let Some(found) = (layout.find)(folder) {
-            return (layout.read)(&found, options, progress);
+        if let Some(found) = layout.find(folder) {
+            progress(Progress::Reading);
+            return layout.read(&found, options, progress);
         }
     }
-    let known =
-        LAYOUTS.iter().map(|layout| format!("{}: {}", layout.name, layout.files)).collect::<Vec<_>>().join("; ");
+    let known = LAYOUTS.map(|layout| format!("{}: {}", layout.title(), layout.signs())).join("; ");
     Err(Error::data(format!("{} holds no data set shadegrad can read (looked for {known})", folder.display())))
 }

@@ -1,15 +1,20 @@
 //! Data sets: where they come from, how they are read, and the one form the rest of the crate sees.
 
-pub mod cifar10;
+mod cifar;
 mod classes;
 mod decoder;
 pub mod download;
 mod extract;
 mod folders;
 mod held_out;
+mod idx;
+mod kaggle;
 mod layout;
+mod listing;
 mod memory;
+mod mnist;
 mod options;
+mod pickle;
 pub mod picture;
 mod picture_list;
 mod pictures;

@@ -6,8 +6,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::cifar::{CIFAR10_BINARY, CIFAR10_PYTHON};
 use super::download::{self, Archive, Failure};
-use super::{Dataset, Loaded, Options, Progress, cifar10, layout, shapes};
+use super::layout::{self, Layout};
+use super::{Dataset, Loaded, Options, Progress, shapes};
 use crate::error::{Error, Result};
 
 /// Where CIFAR-10 is looked for first and downloaded to, relative to the working folder.
@@ -122,21 +124,28 @@ fn cifar10(
     archive: &Archive,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Dataset, Failure> {
+    let versions = [&CIFAR10_BINARY, &CIFAR10_PYTHON];
     let found = match variable.filter(|value| !value.is_empty()) {
         // Someone who names a folder means that folder: nothing else is read or downloaded instead.
-        Some(named) => Some(cifar10::find(Path::new(&named)).ok_or_else(|| {
-            let message = format!("{VARIABLE} is {}, which holds no CIFAR-10", Path::new(&named).display());
-            Error::data(format!("{message} (looked for {})", layout::CIFAR10.files))
-        })?),
+        Some(named) => {
+            let named = Path::new(&named);
+            Some(versions.iter().find_map(|cifar| Some((*cifar, cifar.find(named)?))).ok_or_else(|| {
+                let looked_for = format!("looked for {}; {}", CIFAR10_BINARY.signs(), CIFAR10_PYTHON.signs());
+                Error::data(format!("{VARIABLE} is {}, which holds no CIFAR-10 ({looked_for})", named.display()))
+            })?)
+        }
         // An incomplete folder is what an interrupted extraction leaves: downloading completes it.
-        None => cifar10::find(folder).filter(|found| cifar10::is_complete(found)),
+        None => versions.iter().find_map(|cifar| {
+            let found = cifar.find(folder).filter(|found| cifar.is_complete(found))?;
+            Some((*cifar, found))
+        }),
     };
-    let found = match found {
+    let (cifar, found) = match found {
         Some(found) => found,
-        None => download::fetch(archive, folder, progress)?,
+        None => (&CIFAR10_BINARY, download::fetch(archive, folder, progress)?),
     };
     progress(Progress::Reading);
-    Ok(cifar10::read(&found)?)
+    Ok(cifar.dataset(&found)?)
 }
 
 #[cfg(test)]
@@ -166,7 +175,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_never_a_network_failure() {
         let folder = tempfile::tempdir().unwrap();
-        for file in cifar10::TRAIN_FILES.into_iter().chain([cifar10::TEST_FILE]) {
+        for (file, _) in CIFAR10_BINARY.files() {
             std::fs::write(folder.path().join(file), b"short").unwrap();
         }
         let failure = cifar10(folder.path(), None, &unreachable(), &mut |_| {}).unwrap_err();
