@@ -19,7 +19,7 @@ pub const INK: RGBColor = RGBColor(40, 44, 52);
 pub const FAINT: RGBColor = RGBColor(228, 230, 235);
 pub const GREY: RGBColor = RGBColor(120, 126, 138);
 /// Told apart by most colour-blind people too. Source: Okabe and Ito 2008, "Color universal design", and darker ones of the same hues.
-pub const COLOURS: [RGBColor; 10] = [
+pub const COLOURS: [RGBColor; 12] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -30,6 +30,8 @@ pub const COLOURS: [RGBColor; 10] = [
     RGBColor(150, 60, 40),
     RGBColor(90, 110, 40),
     RGBColor(60, 60, 60),
+    RGBColor(0, 95, 100),
+    RGBColor(170, 150, 220),
 ];
 
 pub const MIDDLE: Pos = Pos { h_pos: HPos::Center, v_pos: VPos::Center };

@@ -17,7 +17,7 @@ use shadegrad::{Error, Result, cases};
 
 use super::kernels::example;
 use super::print::{duration, say};
-use super::{shader, watch};
+use super::{json, shader, watch};
 
 /// Check every kernel against the f64 reference: forward and backward, with wgpu's bounds checks and without.
 #[derive(Args)]
@@ -120,7 +120,7 @@ fn own_shader(arguments: &CheckArgs, path: &Path) -> Result<()> {
 fn conclude(arguments: &CheckArgs, adapter: &Adapter, rows: &[Row], started: Instant) -> Result<()> {
     let failed = rows.iter().filter(|row| !row.passes()).count();
     if let Some(path) = &arguments.json {
-        report::write_json(path, &report::as_json(adapter, rows))?;
+        json::write(&report::as_json(adapter, rows), path)?;
     }
     if arguments.talks() {
         report::table(rows);

@@ -3,6 +3,7 @@
 mod bench;
 mod bench_step;
 mod check;
+mod compare;
 mod data;
 mod device;
 mod devices;
@@ -41,6 +42,7 @@ struct Cli {
 enum Command {
     Train(Box<train::TrainArgs>),
     Eval(eval::EvalArgs),
+    Compare(compare::CompareArgs),
     Report(report::ReportArgs),
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),

@@ -1,6 +1,8 @@
-//! `report.html`: a run as one page that needs nothing else.
+//! What a run looks like: `report.html`, one page that needs nothing else, and several runs side by side.
 
 mod command;
+pub mod comparison;
+pub mod comparison_chart;
 mod confusion;
 mod curves;
 mod filters;

@@ -1,12 +1,10 @@
 //! What `check` has found, as tables and as JSON.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use shadegrad::check::{Kind, Row, Worst};
 use shadegrad::gpu::{Adapter, Checks};
-use shadegrad::{Error, Result};
 
 use crate::cli::print::say;
 use crate::cli::table::{Align, lines};
@@ -164,13 +162,4 @@ pub fn adapter_json(adapter: &Adapter) -> Value {
         "type": info.kind.name(),
         "driver": info.driver,
     })
-}
-
-pub fn write_json(path: &Path, value: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    if path == Path::new("-") {
-        say(text);
-        return Ok(());
-    }
-    std::fs::write(path, text + "\n").map_err(Error::file("write", path))
 }

@@ -11,6 +11,7 @@ use shadegrad::units::count;
 use shadegrad::{Error, Result};
 
 use super::{CheckArgs, adapter, progress_bar, report};
+use crate::cli::json;
 use crate::cli::print::say;
 use crate::cli::table::{Align, lines};
 
@@ -93,7 +94,7 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
             "passed": reports.len() - usize::from(parted.is_some()),
             "failed": usize::from(parted.is_some()),
         });
-        report::write_json(path, &value)?;
+        json::write(&value, path)?;
     }
     if arguments.talks() {
         table(&reports);
