@@ -36,13 +36,28 @@ pub fn flags(config: &Config, run: &Path) -> Result<Option<String>> {
 fn argument(key: &str, value: &toml::Value) -> Option<String> {
     let flag = key.replace('_', "-");
     match value {
-        toml::Value::Boolean(false) => None,
-        toml::Value::Boolean(true) => Some(format!(" --{flag}")),
-        toml::Value::String(text) => Some(format!(" --{flag} {}", quoted(text))),
-        // What a file had in it is recorded beside its name.
-        toml::Value::Table(table) => Some(format!(" --{flag} {}", quoted(table.get("file")?.as_str()?))),
-        other => Some(format!(" --{flag} {other}")),
+        toml::Value::Boolean(is_set) => is_set.then(|| format!(" --{flag}")),
+        other => Some(format!(" --{flag} {}", quoted(&words(other)))),
     }
+}
+
+/// A setting as its flag takes it: of a file by its name, whatever is recorded of its contents; of several parts `flip,crop=4`.
+pub fn words(value: &toml::Value) -> String {
+    let table = match value {
+        toml::Value::String(text) => return text.clone(),
+        toml::Value::Table(table) => table,
+        other => return other.to_string(),
+    };
+    if let Some(toml::Value::String(file)) = table.get("file") {
+        return file.clone();
+    }
+    let part = |(word, value): (&String, &toml::Value)| match value {
+        toml::Value::Boolean(is_set) => is_set.then(|| word.clone()),
+        toml::Value::Integer(0) => None,
+        toml::Value::Float(0.0) => None,
+        other => Some(format!("{word}={}", words(other))),
+    };
+    table.iter().filter_map(part).collect::<Vec<_>>().join(",")
 }
 
 /// `shadegrad train --config …`.
@@ -62,6 +77,16 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_of_several_parts_are_what_their_flag_takes() {
+        let table: toml::Table = "augment = { flip = true, crop = 4, cutout = 0, contrast = 0.1 }\nbatch = 8\n\
+                                  init = { file = 'a b', sha256 = '00' }\nnesterov = false\ndata = 'shapes'"
+            .parse()
+            .unwrap();
+        let arguments: String = table.iter().filter_map(|(key, value)| argument(key, value)).collect();
+        assert_eq!(arguments, " --augment contrast=0.1,crop=4,flip --batch 8 --data shapes --init 'a b'");
+    }
 
     #[test]
     fn a_word_stays_one_word() {

@@ -63,10 +63,12 @@ struct Series {
 /// What the drawing library refuses.
 pub fn loss(history: &History) -> Result<Option<Chart>> {
     let mean_of = history.losses.len().div_ceil(MAX_POINTS).max(1);
+    let scheduled = history.losses.windows(2).any(|lines| lines[0].lr != lines[1].lr);
     let train = history.losses.chunks(mean_of).filter_map(|lines| {
         let last = lines.last()?;
         let loss = lines.iter().map(|line| line.loss).sum::<f64>() / lines.len() as f64;
-        let place = format!("epoch {}, batch {}", last.epoch, count(last.batch.into()));
+        let rate = last.lr.filter(|_| scheduled).map_or_else(String::new, |lr| format!(", lr {}", three_digits(lr)));
+        let place = format!("epoch {}, batch {}{rate}", last.epoch, count(last.batch.into()));
         Some(Reading { at: (last.step as f64, loss), place, value: format!("{loss:.3}") })
     });
     let train = Series { name: "training loss", class: "train", colour: TRAIN, dots: false, readings: train.collect() };
@@ -95,6 +97,19 @@ pub fn loss(history: &History) -> Result<Option<Chart>> {
         letters: LETTERS,
     };
     draw("loss", "Loss", axes, &series, mean_of).map(Some)
+}
+
+/// `0.00123`, `1.23e-9`: as many digits as say something.
+fn three_digits(value: f64) -> String {
+    let digits = 2.0 - value.abs().log10().floor();
+    match digits {
+        0.0..=8.0 => {
+            let text = format!("{value:.*}", digits as usize);
+            if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
+        }
+        _ if value == 0.0 => "0".into(),
+        _ => format!("{value:.2e}"),
+    }
 }
 
 /// The accuracy on the test images after each epoch; `None` without one.
@@ -163,4 +178,15 @@ fn draw(
     let drawn = series.iter().filter(|series| !series.readings.is_empty());
     let legend = drawn.map(|series| (series.class, series.name)).collect();
     Ok(Chart { id, title, legend, svg, points, description, mean_of })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_learning_rate_is_short() {
+        let texts = [0.1, 0.000123456, 0.05, 100.0, 0.0, 1.234e-9].map(three_digits);
+        assert_eq!(texts, ["0.1", "0.000123", "0.05", "100", "0", "1.23e-9"]);
+    }
 }

@@ -292,8 +292,7 @@ fn layers(config: &Config) -> Result<Vec<Row>> {
 fn settings(config: &Config) -> Result<Vec<Row>> {
     let table = toml::Table::try_from(&config.settings);
     let table = table.map_err(|error| Error::usage(format!("config.toml: {error}")))?;
-    let text = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
-    Ok(table.iter().map(|(key, value)| row(key.replace('_', " "), text(value))).collect())
+    Ok(table.iter().map(|(key, value)| row(key.replace('_', " "), command::words(value))).collect())
 }
 
 fn facts(config: &Config, history: &History) -> Vec<Row> {

@@ -42,6 +42,8 @@ pub struct LossLine {
     pub batch: u32,
     pub step: u64,
     pub loss: f64,
+    /// Learning rate of the last of them, where it was logged.
+    pub lr: Option<f64>,
 }
 
 /// The test images after an epoch.
@@ -148,7 +150,7 @@ mod tests {
     #[test]
     fn events_are_read_and_torn_lines_passed_over() {
         let text = br#"{"event":"start","adapter":"a","epochs":2,"batches":5,"step":0}
-{"event":"loss","epoch":1,"batch":5,"step":5,"loss":2.3}
+{"event":"loss","epoch":1,"batch":5,"step":5,"loss":2.3,"lr":0.01}
 {"event":"eval","epoch":1,"step":5,"images":2,"accuracy":0.5,"loss":2.2,"per_class":[1.0,0.0],"confusion":[[1,0],[1,0]]}
 {"event":"checkpoint","step":5}
 {"event":"stopped","step":7,"seconds":1.5,"reason":"interrupted"}
@@ -157,7 +159,7 @@ mod tests {
 {"event":"lo"#;
         let history = History::parse(text);
         assert_eq!(history.starts.iter().map(|start| start.step).collect::<Vec<_>>(), [0, 7]);
-        assert_eq!(history.losses, [LossLine { epoch: 1, batch: 5, step: 5, loss: 2.3 }]);
+        assert_eq!(history.losses, [LossLine { epoch: 1, batch: 5, step: 5, loss: 2.3, lr: Some(0.01) }]);
         assert_eq!(history.evaluations[0].evaluation.confusion, [[1, 0], [1, 0]]);
         // It was resumed since.
         assert_eq!((&history.end, history.last_step(), history.batches()), (&None, 5, 5));
