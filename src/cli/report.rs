@@ -6,7 +6,7 @@ use clap::Args;
 use shadegrad::data::Dataset;
 use shadegrad::gpu::Device;
 use shadegrad::machine::{Classifier, Inference};
-use shadegrad::report::{self, Tested};
+use shadegrad::report::{self, Tested, tensorboard};
 use shadegrad::train::{Config, Latest, Outcome, RunFolder, evaluate, flatten};
 use shadegrad::{Error, Result};
 
@@ -16,7 +16,10 @@ use super::print::{say, warn};
 
 /// Write a run's report.html again: one page with its curves, confusion matrix, mistakes and filters.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  shadegrad report runs/lenet-1\n  shadegrad report runs/lenet-1 --out lenet.html")]
+#[command(
+    after_help = "Examples:\n  shadegrad report runs/lenet-1\n  shadegrad report runs/lenet-1 --out lenet.html\n  \
+                         shadegrad report runs/lenet-1 --tensorboard tensorboard/lenet-1"
+)]
 pub struct ReportArgs {
     /// A run folder, finished or not
     #[arg(value_name = "RUN")]
@@ -28,10 +31,17 @@ pub struct ReportArgs {
     /// [default: report.html in the run folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write the run's scalars and confusion matrix as an event file for TensorBoard instead
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    tensorboard: Option<PathBuf>,
 }
 
 pub fn run(arguments: &ReportArgs) -> Result<()> {
     let run = &arguments.run;
+    if let Some(folder) = &arguments.tensorboard {
+        say(format!("events: {}", tensorboard::write(run, folder)?.display()));
+        return Ok(());
+    }
     let config = RunFolder::config(run)?;
     let path = arguments.out.clone().unwrap_or_else(|| run.join(report::FILE));
     let (spec, options) = arguments.data.over(&config.settings);

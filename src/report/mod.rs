@@ -4,11 +4,13 @@ mod command;
 pub mod comparison;
 pub mod comparison_chart;
 mod confusion;
+mod confusion_picture;
 mod curves;
 mod filters;
 mod gallery;
 mod page;
 mod sprite;
+pub mod tensorboard;
 
 use std::path::Path;
 

@@ -14,7 +14,8 @@ fn element<'a>(page: &'a str, start: &str) -> &'a str {
 #[test]
 fn a_report_is_one_file_and_its_command_runs_the_same_again() {
     let place = Workplace::new();
-    let flags = "--data shapes --limit 80 --lr 0.02 --momentum 0.8 --seed 5 --log-every 7 --nesterov";
+    let flags =
+        "--data shapes --limit 80 --lr 0.02 --momentum 0.8 --seed 5 --log-every 7 --nesterov --augment flip,crop=2";
     let trained = place.run(&format!("train {flags} --out run")).success();
     let page = fs::read_to_string(place.path("run/report.html")).unwrap();
     // Everything is in it: nothing is loaded from anywhere.
@@ -61,6 +62,32 @@ fn a_run_that_ended_badly_has_a_report_too() {
     let page = fs::read_to_string(place.path("killed/report.html")).unwrap();
     assert_eq!(element(&page, "<p class=\"status stopped\">"), "not finished, step 40 of 40");
     assert!(page.contains("data:image/jpeg"), "the images of the latest checkpoint");
+}
+
+#[test]
+fn a_run_does_not_depend_on_its_report() {
+    let place = Workplace::new();
+    place.run("train --data shapes --limit 20 --epochs 1 --device cpu --out run").success();
+    fs::remove_file(place.path("run/report.html")).unwrap();
+    // Nothing can be written over a folder.
+    fs::create_dir(place.path("run/report.html")).unwrap();
+    let resumed = place.run("train --resume run --epochs 2 --device cpu").success();
+    assert!(resumed.stderr.starts_with("warning: no report: could not write "), "{}", resumed.stderr);
+    assert_eq!(resumed.weights_sha256().len(), 64);
+    place.run("report run --device cpu").refusal(4);
+}
+
+#[test]
+fn tensorboard_gets_an_event_file() {
+    let place = Workplace::new();
+    place.run("train --data shapes --limit 20 --epochs 2 --device cpu --out run").success();
+    let written = place.run("report run --tensorboard events/run").success();
+    let file = fs::read(place.path(written.after("events: "))).unwrap();
+    let has = |words: &str| file.windows(words.len()).filter(|window| *window == words.as_bytes()).count();
+    assert_eq!([has("brain.Event:2"), has("loss/training"), has("accuracy/test"), has("confusion")], [1, 2, 2, 2]);
+    // Again: in its place, not beside it.
+    place.run("report run --tensorboard events/run").success();
+    assert_eq!(fs::read_dir(place.path("events/run")).unwrap().count(), 1);
 }
 
 #[test]

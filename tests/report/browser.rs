@@ -76,7 +76,9 @@ impl Page {
         }
         let metrics = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600 });
         page.command("Emulation.setDeviceMetricsOverride", metrics);
-        page.command("Page.navigate", json!({ "url": format!("file://{}", file.display()) }));
+        // Windows' paths begin without a slash.
+        let path = file.display().to_string().replace('\\', "/");
+        page.command("Page.navigate", json!({ "url": format!("file:///{}", path.trim_start_matches('/')) }));
         page.wait_for("document.readyState == 'complete' && location.protocol == 'file:'");
         page
     }
