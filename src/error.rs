@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::source::Place;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong, grouped by the exit code the command line gives it (`Error::exit_code`).
@@ -19,6 +21,10 @@ pub enum Error {
     /// A network layer that does not fit what comes before it. Exit code 2.
     #[error("{layer}: {problem} (got {actual}, expected {expected})")]
     Shape { layer: String, problem: String, actual: String, expected: String },
+
+    /// What is wrong with a file that a person wrote, and where in it. Exit code of the error inside.
+    #[error("{}: line {}: {error}", place.file(), place.line())]
+    Located { error: Box<Error>, place: Box<Place> },
 
     /// Data that cannot be read as what it should be. Exit code 3.
     #[error("{message}")]
@@ -84,8 +90,16 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 
+    /// The same, about a place in a file.
+    pub fn at(self, place: Place) -> Self {
+        Self::Located { error: self.into(), place: place.into() }
+    }
+
     /// Adds a hint where the variant carries one.
     pub fn with_hint(mut self, text: impl Into<String>) -> Self {
+        if let Self::Located { error, place } = self {
+            return error.with_hint(text).at(*place);
+        }
         match &mut self {
             Self::Check { hint, .. }
             | Self::Usage { hint, .. }
@@ -107,6 +121,7 @@ impl Error {
             | Self::Data { hint, .. }
             | Self::Checkpoint { hint, .. }
             | Self::Gpu { hint, .. } => hint.clone(),
+            Self::Located { error, .. } => error.hint(),
             Self::NonFinite { last_good: Some(step), .. } => {
                 Some(format!("lower --lr; the last good checkpoint is step {step}"))
             }
@@ -119,6 +134,7 @@ impl Error {
     /// 1 check failed · 2 usage · 3 data · 4 files and disk · 5 GPU · 6 training diverged · 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Located { error, .. } => error.exit_code(),
             Self::Check { .. } => 1,
             Self::Usage { .. } | Self::Shape { .. } => 2,
             Self::Data { .. } => 3,

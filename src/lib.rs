@@ -20,6 +20,7 @@ pub mod ops;
 pub mod random;
 pub mod reference;
 pub mod report;
+pub mod source;
 pub mod train;
 pub mod units;
 

@@ -2,8 +2,10 @@
 
 use std::io::Write;
 
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use shadegrad::Error;
 use shadegrad::bench::Summary;
+use shadegrad::source::Place;
 pub use shadegrad::units::{duration, percent};
 
 /// A line on standard output. A reader that has gone away, as in `| head`, is no error.
@@ -21,13 +23,26 @@ pub fn warn(line: impl std::fmt::Display) {
     writeln!(std::io::stderr(), "warning: {line}").ok();
 }
 
-/// An error and its hint, on standard error.
+/// An error, the place in a file that it is about, and its hint, on standard error.
 pub fn fail(error: &Error) {
     let mut output = std::io::stderr();
-    writeln!(output, "error: {error}").ok();
+    match error {
+        Error::Located { error, place } => writeln!(output, "{}", excerpt(&error.to_string(), place)).ok(),
+        _ => writeln!(output, "error: {error}").ok(),
+    };
     if let Some(hint) = error.hint() {
         writeln!(output, "hint: {hint}").ok();
     }
+}
+
+/// As a compiler shows it: the message, the place, the line with the words in question underlined.
+fn excerpt(message: &str, place: &Place) -> String {
+    let mut words = AnnotationKind::Primary.span(place.span());
+    if !place.label().is_empty() {
+        words = words.label(place.label());
+    }
+    let snippet = Snippet::source(place.text()).path(place.file()).annotation(words);
+    Renderer::plain().render(&[Level::ERROR.primary_title(message).element(snippet)])
 }
 
 /// `12.3 µs`, `1.23 ms`.

@@ -3,6 +3,7 @@
 mod images;
 mod initialise;
 mod layer;
+mod layer_line;
 mod network;
 mod network_file;
 mod noise;

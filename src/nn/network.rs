@@ -3,6 +3,7 @@
 use super::layer::{Layer, describe};
 use crate::error::{Error, Result};
 use crate::geometry::product;
+use crate::source::Place;
 
 /// The networks that come with the program.
 pub const PRESETS: &[(&str, &str)] =
@@ -16,10 +17,19 @@ pub struct NamedLayer {
 }
 
 /// Layers in order, from images to logits.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Network {
     pub name: String,
     pub layers: Vec<NamedLayer>,
+    /// Where each layer was read.
+    places: Vec<Place>,
+}
+
+/// Where it was read from is no part of what a network is.
+impl PartialEq for Network {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.layers) == (&other.name, &other.layers)
+    }
 }
 
 /// What a layer turns an image into.
@@ -37,7 +47,20 @@ impl Network {
             let before = named.iter().filter(|other| other.layer.prefix() == layer.prefix()).count();
             named.push(NamedLayer { name: format!("{}{}", layer.prefix(), before + 1), layer });
         }
-        Self { name: name.into(), layers: named }
+        Self { name: name.into(), layers: named, places: Vec::new() }
+    }
+
+    /// With the place of each layer in the file that it was read from, for errors to show.
+    pub(super) fn with_places(self, places: Vec<Place>) -> Self {
+        Self { places, ..self }
+    }
+
+    /// The error, at the place of the layer that it is about.
+    fn located(&self, layer: usize, input: &[u32], error: Error) -> Error {
+        match self.places.get(layer) {
+            Some(place) => error.at(place.labelled(format!("its input is {}", describe(input)))),
+            None => error,
+        }
     }
 
     /// Input and output shape of every layer for one image (channels, height, width) of data with so many classes.
@@ -47,8 +70,9 @@ impl Network {
     pub fn activations(&self, image: [u32; 3], classes: u32) -> Result<Vec<Activation>> {
         let mut input = image.to_vec();
         let mut activations = Vec::with_capacity(self.layers.len());
-        for NamedLayer { name, layer } in &self.layers {
-            let output = layer.output_shape(name, &input, classes)?;
+        for (index, NamedLayer { name, layer }) in self.layers.iter().enumerate() {
+            let output =
+                layer.output_shape(name, &input, classes).map_err(|error| self.located(index, &input, error))?;
             activations.push(Activation { input, output: output.clone() });
             input = output;
         }
@@ -61,18 +85,19 @@ impl Network {
     /// A layer that does not fit, or logits that are not the classes.
     pub fn classifier(&self, image: [u32; 3], classes: u32) -> Result<Vec<Activation>> {
         let activations = self.activations(image, classes)?;
-        let refuse = |layer: &str, actual: &[u32]| {
-            Err(Error::Shape {
-                layer: layer.into(),
-                problem: "the network does not end in one logit a class".into(),
-                actual: describe(actual),
-                expected: format!("({classes})"),
-            })
+        let refuse = |layer: &str, actual: &[u32]| Error::Shape {
+            layer: layer.into(),
+            problem: "the network does not end in one logit a class".into(),
+            actual: describe(actual),
+            expected: format!("({classes})"),
         };
         match (self.layers.last(), activations.last()) {
             (Some(_), Some(last)) if last.output == [classes] => Ok(activations),
-            (Some(layer), Some(last)) => refuse(&layer.name, &last.output),
-            _ => refuse(&self.name, &image),
+            (Some(layer), Some(last)) => {
+                let error = refuse(&layer.name, &last.output);
+                Err(self.located(self.layers.len() - 1, &last.input, error))
+            }
+            _ => Err(refuse(&self.name, &image)),
         }
     }
 

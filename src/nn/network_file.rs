@@ -3,88 +3,25 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::IgnoredAny;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use super::layer::{Features, Layer};
+use super::layer::Layer;
 use super::network::{Network, PRESETS};
 use crate::error::{Error, Result};
-use crate::geometry::Window;
+use crate::source::Source;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    name: Option<String>,
-    layers: Vec<Spanned<toml::Table>>,
+    name: Option<Spanned<String>>,
+    #[serde(rename = "layers")]
+    _layers: Vec<IgnoredAny>,
+    /// Settings to train it with: the trainer's to read.
+    #[serde(rename = "train")]
+    _train: Option<IgnoredAny>,
 }
-
-/// One number for both axes, or `[height, width]`.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(untagged, expecting = "expected a size of 0 or more, or [height, width]")]
-enum Pair {
-    Both(u32),
-    Each([u32; 2]),
-}
-
-impl Pair {
-    fn axes(self) -> [u32; 2] {
-        match self {
-            Self::Both(size) => [size; 2],
-            Self::Each(sizes) => sizes,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Conv2dLine {
-    out_channels: u32,
-    kernel_size: Pair,
-    stride: Option<Pair>,
-    padding: Option<Pair>,
-    dilation: Option<Pair>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PoolLine {
-    kernel_size: Pair,
-    /// As PyTorch, the kernel size when absent.
-    stride: Option<Pair>,
-    padding: Option<Pair>,
-    dilation: Option<Pair>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LinearLine {
-    out_features: FeaturesWord,
-}
-
-/// A number, or the word `classes`.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "`out_features` is a number or \"classes\"")]
-enum FeaturesWord {
-    Fixed(u32),
-    Word(ClassesWord),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ClassesWord {
-    Classes,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DropoutLine {
-    /// As PyTorch, 0.5 when absent.
-    p: Option<f32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EmptyLine {}
 
 impl Network {
     /// A preset by name, or a `.toml` file.
@@ -99,37 +36,47 @@ impl Network {
             let names: Vec<_> = PRESETS.iter().map(|(name, _)| *name).collect();
             return Err(Error::usage(format!("no model {model} (expected {} or a .toml file)", names.join(", "))));
         }
-        let text = std::fs::read_to_string(model).map_err(Error::file("read", model))?;
-        let stem = Path::new(model).file_stem().map_or_else(|| model.into(), |stem| stem.to_string_lossy());
-        Self::parse(&text, &stem).map_err(|error| match error {
-            Error::Usage { message, hint } => Error::Usage { message: format!("{model}: {message}"), hint },
-            other => other,
-        })
+        let source = Source::open(Path::new(model))?;
+        Self::read(source.parse()?, &source)
     }
 
-    /// Reads a network from TOML; `name` is for a file that does not give one.
+    /// Reads a network from TOML; `name` is for a text that does not give one.
     ///
     /// # Errors
     /// The line that cannot be understood.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
-        let file: File = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
-            Error::usage(format!("line {line}: {}", error.message()))
-        })?;
-        let mut layers = Vec::with_capacity(file.layers.len());
-        for spanned in file.layers {
-            let line = line_of(text, spanned.span().start);
-            layers
-                .push(layer(spanned.into_inner()).map_err(|problem| Error::usage(format!("line {line}: {problem}")))?);
+        let source = Source::new(name, text);
+        Self::read(source.parse()?, &source)
+    }
+
+    /// Reads a network from a file or from a table in one. Without a name of its own it goes by the file's.
+    ///
+    /// # Errors
+    /// As `parse`.
+    pub fn read(table: Spanned<DeTable<'_>>, source: &Source) -> Result<Self> {
+        let file: File = source.table(table.clone())?;
+        let name = match file.name {
+            Some(name) => checked_name(name, source)?,
+            None => from_stem(source.stem()),
+        };
+        let mut table = table.into_inner();
+        let Some(DeValue::Array(lines)) = table.remove("layers").map(Spanned::into_inner) else {
+            unreachable!("read as a list above")
+        };
+        let mut places = Vec::with_capacity(lines.len());
+        let mut layers = Vec::with_capacity(lines.len());
+        for line in lines {
+            places.push(source.place(line.span()));
+            layers.push(Layer::read(line, source)?);
         }
-        Ok(Self::new(&file.name.map_or_else(|| Ok(from_stem(name)), checked_name)?, layers))
+        Ok(Self::new(&name, layers).with_places(places))
     }
 
     /// The TOML that `parse` reads back.
     pub fn to_toml(&self) -> String {
         let mut text = format!("name = {}\nlayers = [\n", toml::Value::from(self.name.as_str()));
         for named in &self.layers {
-            text.push_str(&format!("    {{ type = \"{}\"{} }},\n", named.layer.kind(), fields(&named.layer)));
+            text.push_str(&format!("    {},\n", named.layer.to_line()));
         }
         text.push_str("]\n");
         text
@@ -137,7 +84,9 @@ impl Network {
 }
 
 /// A name becomes part of a folder's name.
-fn checked_name(name: String) -> Result<String> {
+fn checked_name(name: Spanned<String>, source: &Source) -> Result<String> {
+    let span = name.span();
+    let name = name.into_inner();
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     if starts_well && name.len() <= 64 && name.chars().all(allowed) {
@@ -145,7 +94,8 @@ fn checked_name(name: String) -> Result<String> {
     }
     Err(Error::usage(format!(
         "`name` takes letters, digits, -, _ and . and starts with one of the first two (got {name:?})"
-    )))
+    ))
+    .at(source.place(span)))
 }
 
 /// A file's name, made fit.
@@ -153,88 +103,6 @@ fn from_stem(stem: &str) -> String {
     let fit = stem.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' });
     let fit: String = fit.take(64).collect();
     if fit.starts_with(|c: char| c.is_ascii_alphanumeric()) { fit } else { format!("network{fit}") }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text[..offset.min(text.len())].matches('\n').count() + 1
-}
-
-fn layer(mut table: toml::Table) -> Result<Layer, String> {
-    let kind = match table.remove("type") {
-        Some(toml::Value::String(kind)) => kind,
-        Some(other) => return Err(format!("`type` is not a word (got {other})")),
-        None => return Err("a layer has no `type`".into()),
-    };
-    fn read<T: DeserializeOwned>(table: toml::Table) -> Result<T, String> {
-        table.try_into().map_err(|error: toml::de::Error| error.message().to_string())
-    }
-    let axes = |pair: Option<Pair>, default: [u32; 2]| pair.map_or(default, Pair::axes);
-    let pool = |line: PoolLine| Window {
-        kernel_size: line.kernel_size.axes(),
-        stride: axes(line.stride, line.kernel_size.axes()),
-        padding: axes(line.padding, [0; 2]),
-        dilation: axes(line.dilation, [1; 2]),
-    };
-    Ok(match kind.as_str() {
-        "conv2d" => {
-            let line: Conv2dLine = read(table)?;
-            let window = Window {
-                kernel_size: line.kernel_size.axes(),
-                stride: axes(line.stride, [1; 2]),
-                padding: axes(line.padding, [0; 2]),
-                dilation: axes(line.dilation, [1; 2]),
-            };
-            Layer::Conv2d { out_channels: line.out_channels, window }
-        }
-        "max_pool2d" => Layer::MaxPool2d { window: pool(read(table)?) },
-        "avg_pool2d" => {
-            let window = pool(read(table)?);
-            if window.dilation != [1; 2] {
-                return Err("avg_pool2d has no dilation".into());
-            }
-            Layer::AvgPool2d { window }
-        }
-        "global_avg_pool2d" => read::<EmptyLine>(table).map(|_| Layer::GlobalAvgPool2d)?,
-        "relu" => read::<EmptyLine>(table).map(|_| Layer::Relu)?,
-        "dropout" => {
-            let p = read::<DropoutLine>(table)?.p.unwrap_or(0.5);
-            if !(0.0..1.0).contains(&p) {
-                return Err(format!("`p` must be at least 0 and below 1 (got {p})"));
-            }
-            Layer::Dropout { p }
-        }
-        "flatten" => read::<EmptyLine>(table).map(|_| Layer::Flatten)?,
-        "linear" => Layer::Linear {
-            out_features: match read::<LinearLine>(table)?.out_features {
-                FeaturesWord::Fixed(features) => Features::Fixed(features),
-                FeaturesWord::Word(ClassesWord::Classes) => Features::Classes,
-            },
-        },
-        _ => {
-            return Err(format!(
-                "no layer {kind} (expected conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, dropout, flatten, linear)"
-            ));
-        }
-    })
-}
-
-fn fields(layer: &Layer) -> String {
-    let window = |window: &Window| {
-        let Window { kernel_size, stride, padding, dilation } = window;
-        [("kernel_size", kernel_size), ("stride", stride), ("padding", padding), ("dilation", dilation)]
-            .iter()
-            .map(|(name, [height, width])| format!(", {name} = [{height}, {width}]"))
-            .collect::<String>()
-    };
-    match layer {
-        Layer::Conv2d { out_channels, window: shape } => format!(", out_channels = {out_channels}{}", window(shape)),
-        Layer::MaxPool2d { window: shape } | Layer::AvgPool2d { window: shape } => window(shape),
-        Layer::Linear { out_features: Features::Fixed(features) } => format!(", out_features = {features}"),
-        Layer::Linear { out_features: Features::Classes } => ", out_features = \"classes\"".into(),
-        // With a point or an exponent, as TOML has floats.
-        Layer::Dropout { p } => format!(", p = {p:?}"),
-        Layer::GlobalAvgPool2d | Layer::Relu | Layer::Flatten => String::new(),
-    }
 }
 
 #[cfg(test)]
@@ -266,13 +134,13 @@ mod tests {
         let message = |text: &str| Network::parse(text, "mine").unwrap_err().to_string();
         assert_eq!(
             message("layers = [\n  { type = \"relu\" },\n  { type = \"conv\" },\n]"),
-            "line 3: no layer conv (expected conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, dropout, flatten, linear)"
+            "mine: line 3: no layer conv (expected conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, dropout, flatten, linear)"
         );
         assert_eq!(
             message("layers = [\n  { type = \"linear\", features = 3 },\n]"),
-            "line 2: unknown field `features`, expected `out_features`"
+            "mine: line 2: unknown field `features`, expected `out_features`"
         );
-        assert!(message("layers = 3").starts_with("line 1: "));
+        assert!(message("layers = 3").starts_with("mine: line 1: "));
         for (p, problem) in [
             ("1", "`p` must be at least 0 and below 1 (got 1)"),
             ("-0.1", "`p` must be at least 0 and below 1 (got -0.1)"),
@@ -281,7 +149,7 @@ mod tests {
             ("\"half\"", "invalid type: string \"half\", expected f32"),
         ] {
             let text = format!("layers = [\n  {{ type = \"relu\" }},\n  {{ type = \"dropout\", p = {p} }},\n]");
-            assert_eq!(message(&text), format!("line 3: {problem}"));
+            assert_eq!(message(&text), format!("mine: line 3: {problem}"));
         }
 
         let network = Network::parse(
@@ -291,11 +159,11 @@ mod tests {
         .unwrap();
         assert_eq!(
             network.activations([3, 5, 9], 10).unwrap_err().to_string(),
-            "conv1: the padded input is smaller than the kernel along height (got 5, expected at least 7)"
+            "mine: line 1: conv1: the padded input is smaller than the kernel along height (got 5, expected at least 7)"
         );
         assert_eq!(
             network.activations([3, 9, 9], 10).unwrap_err().to_string(),
-            "fc1: this layer needs a flat input (got (4, 3, 3), expected (features), after a flatten layer)"
+            "mine: line 1: fc1: this layer needs a flat input (got (4, 3, 3), expected (features), after a flatten layer)"
         );
     }
 
@@ -305,7 +173,10 @@ mod tests {
             |text: &str| Network::parse(&format!("name = {text}\nlayers = []"), "my net").map(|network| network.name);
         assert_eq!(name("\"tiny-1.2\"").unwrap(), "tiny-1.2");
         for hostile in ["\"../../evil\"", "\"/elsewhere/x\"", "\"\"", "\"-rf\"", "\".hidden\""] {
-            assert!(name(hostile).unwrap_err().to_string().starts_with("`name` takes letters"), "{hostile}");
+            assert!(
+                name(hostile).unwrap_err().to_string().starts_with("my net: line 1: `name` takes letters"),
+                "{hostile}"
+            );
         }
         assert_eq!(Network::parse("layers = []", "my net").unwrap().name, "my-net");
     }
@@ -318,9 +189,12 @@ mod tests {
         };
         assert_eq!(
             wide("kernel_size = [1, 5000], padding = [0, 5000]", 8),
-            "conv1: the kernel is too wide (got 5000, expected at most 4096)"
+            "wide: line 1: conv1: the kernel is too wide (got 5000, expected at most 4096)"
         );
-        assert_eq!(wide("kernel_size = 1", 5000), "conv1: the output is too wide (got 5000, expected at most 4096)");
+        assert_eq!(
+            wide("kernel_size = 1", 5000),
+            "wide: line 1: conv1: the output is too wide (got 5000, expected at most 4096)"
+        );
         assert!(
             wide("kernel_size = 1, padding = 4294967295", 8).contains("the padded input is too large along height")
         );
@@ -329,19 +203,19 @@ mod tests {
     #[test]
     fn logits_must_be_the_classes() {
         let end = |features: &str| {
-            let line =
-                format!("layers = [{{ type = \"flatten\" }}, {{ type = \"linear\", out_features = {features} }}]");
-            Network::parse(&line, "end")
+            let lines =
+                format!("layers = [{{ type = \"flatten\" }},\n  {{ type = \"linear\", out_features = {features} }}]");
+            Network::parse(&lines, "end")
         };
         assert_eq!(
             end("10").unwrap().classifier([3, 32, 32], 3).unwrap_err().to_string(),
-            "fc1: the network does not end in one logit a class (got (10), expected (3))"
+            "end: line 2: fc1: the network does not end in one logit a class (got (10), expected (3))"
         );
         assert_eq!(end("\"classes\"").unwrap().classifier([3, 32, 32], 3).unwrap()[1].output, [3]);
         for wrong in ["\"labels\"", "-3", "1.5"] {
             assert_eq!(
                 end(wrong).unwrap_err().to_string(),
-                "line 1: `out_features` is a number or \"classes\"",
+                "end: line 2: `out_features` is a number or \"classes\"",
                 "{wrong}"
             );
         }

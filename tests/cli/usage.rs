@@ -127,20 +127,39 @@ fn networks_that_cannot_be_are_explained() {
     place.write("images.toml", &format!("layers = [\n{}]\n", conv(5)));
 
     let kinds = "conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, dropout, flatten, linear";
+    // As a compiler shows it: the message, then the line with what is wrong in it underlined.
+    let excerpt = |message: &str, at: &str, line: &str, mark: &str| {
+        let gutter = at.split(':').nth(1).unwrap();
+        format!("error: {message}\n --> {at}\n  |\n{gutter} | {line}\n  | {mark}")
+    };
     for command in ["plan", "train"] {
         let run = |model: &str| place.run(&format!("{command} --model {model}"));
-        run("unknown.toml").refuses(2, &format!("error: unknown.toml: line 3: no layer nonsense (expected {kinds})"));
+        let message = format!("no layer nonsense (expected {kinds})");
+        let shown = excerpt(&message, "unknown.toml:3:12", "  { type = \"nonsense\" },", "           ^^^^^^^^^^");
+        run("unknown.toml").refuses(2, &shown);
         let refusal = run("syntax.toml").refusal(2);
-        assert!(refusal.starts_with("error: syntax.toml: line 3: "), "{refusal}");
+        assert!(refusal.contains("\n --> syntax.toml:3:12\n") && refusal.contains("{ type = conv2d }"), "{refusal}");
         let refusal = run("absent.toml").refusal(4);
         assert!(refusal.starts_with("error: could not read absent.toml: "), "{refusal}");
     }
+    let underlined = |text: &str, label: &str| format!("  {} {label}", "^".repeat(text.trim().len() - 1));
+    let line = conv(50);
     let problem = "conv1: the padded input is smaller than the kernel along height (got 32, expected at least 50)";
-    place.run("plan --model large.toml").refuses(2, &format!("error: {problem}"));
+    let mark = underlined(&line, "its input is (3, 32, 32)");
+    let shown = excerpt(problem, "large.toml:2:3", line.trim_end(), &mark);
+    place.run("plan --model large.toml").refuses(2, &shown);
     let train = |model: &str| place.run(&format!("train --data shapes --limit 4 --model {model}"));
-    train("large.toml").refuses(2, &format!("error: {problem}"));
+    train("large.toml").refuses(2, &shown);
     let problem = "the network does not end in one logit a class";
-    train("seven.toml").refuses(2, &format!("error: fc1: {problem} (got (7), expected (10))"));
-    train("images.toml").refuses(2, &format!("error: conv1: {problem} (got (6, 28, 28), expected (10))"));
+    let line = linear(7);
+    let shown = excerpt(
+        &format!("fc1: {problem} (got (7), expected (10))"),
+        "seven.toml:3:3",
+        line.trim_end(),
+        &underlined(&line, "its input is (3072)"),
+    );
+    train("seven.toml").refuses(2, &shown);
+    let refusal = train("images.toml").refusal(2);
+    assert!(refusal.starts_with(&format!("error: conv1: {problem} (got (6, 28, 28), expected (10))\n")), "{refusal}");
     assert!(!place.path("runs").exists(), "a refused run left a folder behind");
 }

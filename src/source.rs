@@ -1,0 +1,110 @@
+//! TOML files that a person wrote, and places in them for errors to show.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
+
+use crate::error::{Error, Result};
+
+/// A TOML file, read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    name: Arc<str>,
+    text: Arc<str>,
+}
+
+/// Bytes of a file that an error is about.
+#[derive(Clone, Debug)]
+pub struct Place {
+    source: Source,
+    span: Range<usize>,
+    label: String,
+}
+
+impl Source {
+    /// `name` is what a person calls it.
+    pub fn new(name: &str, text: &str) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+        Ok(Self::new(&path.display().to_string(), &text))
+    }
+
+    /// The file's name without its folder and its extension.
+    pub fn stem(&self) -> &str {
+        Path::new(&*self.name).file_stem().and_then(|stem| stem.to_str()).unwrap_or(&self.name)
+    }
+
+    /// The whole file, every key and value with its place.
+    ///
+    /// # Errors
+    /// Text that is not TOML.
+    pub fn parse(&self) -> Result<Spanned<DeTable<'_>>> {
+        DeTable::parse(&self.text).map_err(|error| self.refuse(&error))
+    }
+
+    /// A table of this file as a `T`.
+    ///
+    /// # Errors
+    /// The key or value that `T` does not have.
+    pub fn table<T: DeserializeOwned>(&self, table: Spanned<DeTable<'_>>) -> Result<T> {
+        T::deserialize(Deserializer::from(table)).map_err(|error| self.refuse(&error))
+    }
+
+    /// A value of this file as a `T`.
+    ///
+    /// # Errors
+    /// As `table`.
+    pub fn value<T: DeserializeOwned>(&self, value: Spanned<DeValue<'_>>) -> Result<T> {
+        T::deserialize(ValueDeserializer::from(value)).map_err(|error| self.refuse(&error))
+    }
+
+    pub fn place(&self, span: Range<usize>) -> Place {
+        Place { source: self.clone(), span, label: String::new() }
+    }
+
+    fn refuse(&self, error: &toml::de::Error) -> Error {
+        Error::usage(error.message()).at(self.place(error.span().unwrap_or_default()))
+    }
+}
+
+impl Place {
+    /// With something to say beside the words in question.
+    pub fn labelled(&self, label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..self.clone() }
+    }
+
+    /// What is said beside them; may be empty.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The file, as a person calls it.
+    pub fn file(&self) -> &str {
+        &self.source.name
+    }
+
+    /// The whole file.
+    pub fn text(&self) -> &str {
+        &self.source.text
+    }
+
+    /// Within `text`.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// Counted from 1.
+    pub fn line(&self) -> usize {
+        let before = self.text().as_bytes().iter().take(self.span.start);
+        before.filter(|&&byte| byte == b'\n').count() + 1
+    }
+}
