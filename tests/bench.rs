@@ -174,7 +174,7 @@ fn every_op_has_sizes_and_is_right_at_them() {
         // The first size of each is the small one.
         let case = timed.case(timed.defaults[0]).unwrap();
         assert_eq!(case.op.name(), timed.op);
-        for contender in bench::variants(&case).unwrap() {
+        for contender in bench::variants(&device, &case).unwrap() {
             let outcome = check::run_lowering(&device, &case, &contender.lowering).unwrap();
             assert_eq!(outcome.failure, None, "{} {}", timed.op, contender.label);
         }
@@ -186,7 +186,7 @@ fn a_wrong_kernel_gets_no_time_and_a_right_one_does() {
     let device = device();
     let mut clock = Clock::new(&device).unwrap();
     let case = cases::sized("matmul", "m=8,k=16,n=8").unwrap();
-    let mut contenders = bench::variants(&case).unwrap();
+    let mut contenders = bench::variants(&device, &case).unwrap();
     // The same kernel with a and b in each other's place.
     let mut lowering = case.op.lower(ops::PLAIN).unwrap();
     for (name, place) in &mut lowering.dispatches[0].bindings {
@@ -223,7 +223,7 @@ fn a_wrong_kernel_gets_no_time_and_a_right_one_does() {
 fn timestamps_and_slope_agree() {
     let device = device();
     let case = cases::sized("matmul", "m=64,k=64,n=64").unwrap();
-    let contenders = bench::variants(&case).unwrap();
+    let contenders = bench::variants(&device, &case).unwrap();
     let mut clock = Clock::new(&device).unwrap();
     if let Some(objection) = &clock.objection {
         println!("only the slope here: {objection}");
@@ -288,7 +288,7 @@ fn micro_kernels_translate_to_every_backend() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let reflection = Reflection::new(name, &fs::read_to_string(&path).unwrap()).unwrap();
         for entry in &reflection.entry_points {
-            reflection.translate(&entry.name).unwrap();
+            reflection.translate(&entry.name, &[]).unwrap();
         }
         files += 1;
     }

@@ -8,8 +8,8 @@ use super::work::Work;
 use crate::cases::Case;
 use crate::check;
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Program};
-use crate::ops::{Access, Lowering};
+use crate::gpu::{Buffer, Device, Program};
+use crate::ops::{self, Access, Lowering};
 
 /// Inputs are copied until all copies together hold this many bytes, more than the caches of most devices …
 const ROTATED_BYTES: u64 = 128 << 20;
@@ -64,12 +64,12 @@ impl Measured {
 /// The time of a kernel, or what is wrong with it.
 pub type Outcome = std::result::Result<Measured, String>;
 
-/// The op's own variants as contenders.
+/// The op's own variants that a device runs, as contenders.
 ///
 /// # Errors
 /// Sizes beyond what a kernel is made for.
-pub fn variants(case: &Case) -> Result<Vec<Contender>> {
-    let variants = case.op.variants().iter();
+pub fn variants(device: &Device, case: &Case) -> Result<Vec<Contender>> {
+    let variants = case.op.variants().iter().filter(|variant| ops::runs_on(device, variant));
     variants
         .map(|name| Ok(Contender { label: (*name).into(), lowering: case.op.lower(name)?, is_ours: true }))
         .collect()

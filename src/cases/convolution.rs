@@ -1,4 +1,4 @@
-//! Convolution: tiles are 4 channels × 4 columns, workgroups 64 invocations, slices 4096 terms.
+//! Convolution: tiles are 4 or 8 channels × 4 columns, workgroups 64 invocations, slices 4096 terms.
 
 use super::bound::products;
 use super::pairwise::pairwise;
@@ -84,11 +84,11 @@ fn cases() -> Vec<Case> {
 
 fn shapes() -> Vec<Conv2d> {
     const BATCHES: [u32; 3] = [1, 2, 5];
-    const IN_CHANNELS: [u32; 4] = [1, 3, 4, 5];
-    const OUT_CHANNELS: [u32; 5] = [1, 3, 4, 5, 9];
+    const IN_CHANNELS: [u32; 6] = [1, 3, 4, 5, 8, 9];
+    const OUT_CHANNELS: [u32; 7] = [1, 3, 4, 5, 7, 8, 9];
     const HEIGHTS: [u32; 3] = [1, 2, 5];
     const WIDTHS: [u32; 5] = [1, 3, 4, 5, 9];
-    let swept = pairwise([3, 4, 5, 3, 5, KERNELS.len(), STRIDES.len(), PADDINGS.len(), DILATIONS.len(), 3])
+    let swept = pairwise([3, 6, 7, 3, 5, KERNELS.len(), STRIDES.len(), PADDINGS.len(), DILATIONS.len(), 3])
         .into_iter()
         .map(|[batch, in_channels, out_channels, height, width, kernel_size, stride, padding, dilation, unused]| {
             let window = Window {

@@ -6,6 +6,7 @@ use super::{Kind, Outcome, Relation, relation, run};
 use crate::cases::{self, Case};
 use crate::error::{Error, Result};
 use crate::gpu::{Checks, Device};
+use crate::ops::runs_on;
 
 /// What to check; everything by default.
 #[derive(Clone, Debug, Default)]
@@ -65,10 +66,18 @@ impl Suite {
         Ok(Self { cases, relations: relations.collect(), variant: selection.variant.clone() })
     }
 
-    /// Rows for one device.
-    pub fn rows(&self) -> usize {
-        let variants = |case: &Case| case.op.variants().iter().filter(|variant| self.wants(variant)).count();
-        self.cases.iter().map(variants).sum::<usize>() + self.relations.len()
+    /// Rows for one device. Variants that need what it does not have are left out, in [`Suite::run`] too.
+    pub fn rows(&self, device: &Device) -> usize {
+        let runs = |variant: &&&str| self.wants(variant) && runs_on(device, variant);
+        let variants = |case: &Case| case.op.variants().iter().filter(runs).count();
+        let relations = self.relations.iter().filter(|relation| runs_on(device, relation.variant));
+        self.cases.iter().map(variants).sum::<usize>() + relations.count()
+    }
+
+    /// Variants that a device does not have what they need for.
+    pub fn left_out(&self, device: &Device) -> BTreeSet<&'static str> {
+        let variants = self.cases.iter().flat_map(|case| case.op.variants()).copied();
+        variants.filter(|variant| self.wants(variant) && !runs_on(device, variant)).collect()
     }
 
     fn wants(&self, variant: &str) -> bool {
@@ -83,7 +92,7 @@ impl Suite {
         // By value: what a case holds goes with it.
         for case in std::mem::take(&mut self.cases) {
             for &variant in case.op.variants().iter().filter(|variant| self.wants(variant)) {
-                for device in devices {
+                for device in devices.iter().filter(|device| runs_on(device, variant)) {
                     on_row(Row {
                         kind: Kind::Reference,
                         relation: "f64 reference",
@@ -97,7 +106,7 @@ impl Suite {
             }
         }
         for relation in &self.relations {
-            for device in devices {
+            for device in devices.iter().filter(|device| runs_on(device, relation.variant)) {
                 on_row(Row {
                     kind: relation.kind,
                     relation: relation.name,

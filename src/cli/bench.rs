@@ -87,7 +87,7 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     let mut entries = Vec::with_capacity(wanted.len());
     for (op, sizes) in &wanted {
         let case = cases::sized(op, sizes)?;
-        let mut contenders = bench::variants(&case)?;
+        let mut contenders = bench::variants(&device, &case)?;
         for kernel in &kernels {
             contenders.push(Contender { label: kernel.name(), lowering: kernel.lower(&*case.op)?, is_ours: false });
         }

@@ -16,7 +16,7 @@ use shadegrad::units::count;
 use shadegrad::{Error, Result, cases};
 
 use super::kernels::example;
-use super::print::{duration, say};
+use super::print::{duration, say, warn};
 use super::{json, shader, watch};
 
 /// Check every kernel against the f64 reference: forward and backward, with wgpu's bounds checks and without.
@@ -83,7 +83,9 @@ pub fn run(arguments: &CheckArgs) -> Result<()> {
     let adapter = adapter(arguments)?;
     let devices = [Device::open(&adapter, Checks::Checked)?, Device::open(&adapter, Checks::Unchecked)?];
     let started = Instant::now();
-    let bar = progress_bar(suite.rows() as u64 * devices.len() as u64);
+    let length: usize = devices.iter().map(|device| suite.rows(device)).sum();
+    let bar = progress_bar(length as u64);
+    let left_out = suite.left_out(&devices[0]);
     let mut rows = Vec::new();
     let result = suite.run(&devices, &mut |row| {
         bar.set_message(row.op);
@@ -92,6 +94,12 @@ pub fn run(arguments: &CheckArgs) -> Result<()> {
     });
     bar.finish_and_clear();
     result?;
+    for variant in left_out {
+        warn(format!(
+            "{} has not what the variant {variant} needs: it is never run there, and was not checked",
+            adapter.info.name
+        ));
+    }
 
     conclude(arguments, &adapter, &rows, started)
 }

@@ -54,7 +54,7 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
     let images = Images::streamed(arguments.image, classes, batch);
     let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX };
     let plan = request.training(&Settings::default().optimiser(), &Noise::default(), 1)?;
-    let dispatches = plan.steps.iter().map(|step| Ok(step.op.lower(choose(&*step.op))?.dispatches.len()));
+    let dispatches = plan.steps.iter().map(|step| Ok(step.op.lower(choose(&*step.op, None))?.dispatches.len()));
     let dispatches: Vec<usize> = dispatches.collect::<Result<_>>()?;
     if arguments.json {
         say(serde_json::to_string_pretty(&as_json(&network, &activations, &plan, &dispatches)).unwrap_or_default());
@@ -114,7 +114,7 @@ fn ops(plan: &Plan, dispatches: &[usize]) {
         rows.push(vec![
             step.label.clone(),
             step.op.name().into(),
-            choose(&*step.op).into(),
+            choose(&*step.op, None).into(),
             step.op.shape(),
             dispatches.to_string(),
             flops(step.op.flops()),
@@ -140,7 +140,7 @@ fn as_json(network: &Network, activations: &[Activation], plan: &Plan, dispatche
         json!({
             "step": step.label,
             "op": step.op.name(),
-            "variant": choose(&*step.op),
+            "variant": choose(&*step.op, None),
             "shape": step.op.shape(),
             "dispatches": dispatches,
             "flops": step.op.flops(),

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 pub struct Device {
     info: AdapterInfo,
     checks: Checks,
+    subgroup_lanes: u32,
     pub(super) inner: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) kernels: RefCell<Kernels>,
@@ -36,8 +37,8 @@ impl Device {
     pub fn open(adapter: &Adapter, checks: Checks) -> Result<Self> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadegrad"),
-            // Only asked for where it is there; costs nothing until a pass is timed.
-            required_features: adapter.inner.features() & wgpu::Features::TIMESTAMP_QUERY,
+            // Only asked for where they are there; timestamps cost nothing until a pass is timed.
+            required_features: adapter.inner.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
             required_limits: adapter.inner.limits(),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
@@ -57,7 +58,16 @@ impl Device {
         });
         let uncaptured = Arc::clone(&trouble);
         inner.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&uncaptured, error.to_string())));
-        Ok(Self { info: adapter.info.clone(), checks, inner, queue, kernels: RefCell::default(), trouble })
+        let subgroup_lanes = adapter.inner.get_info().subgroup_min_size;
+        Ok(Self {
+            info: adapter.info.clone(),
+            checks,
+            subgroup_lanes,
+            inner,
+            queue,
+            kernels: RefCell::default(),
+            trouble,
+        })
     }
 
     pub fn info(&self) -> &AdapterInfo {
@@ -66,6 +76,11 @@ impl Device {
 
     pub fn checks(&self) -> Checks {
         self.checks
+    }
+
+    /// Lanes of the smallest subgroup that a kernel may find itself in; 0 where kernels have no subgroup operations.
+    pub fn subgroup_lanes(&self) -> u32 {
+        if self.inner.features().contains(wgpu::Features::SUBGROUP) { self.subgroup_lanes } else { 0 }
     }
 
     /// Bytes that one storage binding, and so one tensor, may have.

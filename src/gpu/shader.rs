@@ -145,7 +145,7 @@ impl Reflection {
         let source = format!("{file}\n{COMMON}");
         let module =
             wgsl::parse_str(&source).map_err(|error| invalid(&error.emit_to_string_with_path(&source, name)))?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::default())
+        let info = Validator::new(ValidationFlags::all(), Capabilities::default() | Capabilities::SUBGROUP)
             .validate(&module)
             .map_err(|error| invalid(&error.emit_to_string_with_path(&source, name)))?;
         let entry_points = module.entry_points.iter().enumerate().map(|(index, entry)| EntryPoint {
@@ -187,26 +187,37 @@ impl Reflection {
 
     /// The module for one entry point, overrides replaced by their defaults.
     fn with_defaults(&self, entry_point: &str) -> Result<(Cow<'_, naga::Module>, Cow<'_, ModuleInfo>)> {
+        self.specialised(entry_point, &[])
+    }
+
+    /// The module for one entry point, overrides replaced by the given values, or their defaults.
+    fn specialised(
+        &self,
+        entry_point: &str,
+        constants: &[(&str, f64)],
+    ) -> Result<(Cow<'_, naga::Module>, Cow<'_, ModuleInfo>)> {
         naga::back::pipeline_constants::process_overrides(
             &self.module,
             &self.info,
             Some((naga::ShaderStage::Compute, entry_point)),
-            &Default::default(),
+            &constants.iter().map(|&(name, value)| (name.to_string(), value)).collect(),
         )
         .map_err(|error| Error::usage(format!("{entry_point}: {error}")))
     }
 
-    /// The file as SPIR-V, MSL and HLSL, each for one entry point with its overrides at their defaults.
+    /// The file as SPIR-V, MSL and HLSL, each for one entry point with its overrides at the given values, or their defaults.
     ///
     /// # Errors
     /// What the writer refuses.
-    pub fn translate(&self, entry_point: &str) -> Result<Translations> {
+    pub fn translate(&self, entry_point: &str, constants: &[(&str, f64)]) -> Result<Translations> {
         let refuse = |error: &dyn std::fmt::Display| Error::usage(format!("{entry_point}: {error}"));
         let stage = naga::ShaderStage::Compute;
-        let (module, info) = self.with_defaults(entry_point)?;
+        let (module, info) = self.specialised(entry_point, constants)?;
 
         let pipeline = naga::back::spv::PipelineOptions { shader_stage: stage, entry_point: entry_point.into() };
-        let spirv = naga::back::spv::write_vec(&module, &info, &Default::default(), Some(&pipeline));
+        // The first version with subgroups; that of Vulkan 1.1.
+        let spirv_options = naga::back::spv::Options { lang_version: (1, 3), ..Default::default() };
+        let spirv = naga::back::spv::write_vec(&module, &info, &spirv_options, Some(&pipeline));
 
         let msl_options =
             naga::back::msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };
@@ -216,6 +227,8 @@ impl Reflection {
 
         let mut hlsl = String::new();
         let hlsl_options = naga::back::hlsl::Options {
+            // The first with subgroups, there called waves.
+            shader_model: naga::back::hlsl::ShaderModel::V6_0,
             fake_missing_bindings: true,
             special_constants_binding: Some(naga::back::hlsl::BindTarget {
                 space: 9,

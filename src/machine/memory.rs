@@ -33,7 +33,7 @@ impl Memory {
     /// # Errors
     /// What the driver refuses.
     pub fn program(&mut self, device: &Device, plan: &Plan, selection: &Selection) -> Result<Program> {
-        let lowered = plan.steps.iter().map(|step| selection.lower(&*step.op));
+        let lowered = plan.steps.iter().map(|step| selection.lower(&*step.op, device));
         let lowered: Vec<Lowering> = lowered.collect::<Result<_>>()?;
         let places = lowered.iter().map(|lowering| lowering.scratch.len()).max().unwrap_or(0);
         for place in 0..places {

@@ -1,16 +1,21 @@
 //! Two-dimensional convolution and its gradients; that of the bias is [`super::bias::BiasGrad`]. Source: PyTorch nn.Conv2d.
 
 use super::split::Slices;
-use super::{Arguments, Lowering, Op, Operand, PLAIN, shader, unknown_variant};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, shader, unknown_variant};
 use crate::error::Result;
-use crate::geometry::{Conv2d, product};
+use crate::geometry::{Conv2d, Window, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
 use crate::reference;
 
 static PLAIN_SHADER: Shader = shader!("conv2d");
 static TILED_SHADER: Shader = shader!("conv2d_tiled");
+static SUBGROUP_SHADER: Shader = shader!("conv2d_subgroup");
 
-const VARIANTS: &[&str] = &[PLAIN, "tiled"];
+/// The kernels that can compute a shape, the fastest last.
+fn variants(shape: &Conv2d) -> &'static [&'static str] {
+    let Window { stride, dilation, .. } = shape.window;
+    if stride == [1; 2] && dilation[1] == 1 { &[PLAIN, "tiled", SUBGROUP] } else { &[PLAIN, "tiled"] }
+}
 
 params! {
     Conv2dParams {
@@ -61,11 +66,11 @@ fn params(shape: &Conv2d, slices: Slices) -> Conv2dParams {
 struct Kernel<'a> {
     op: &'a dyn Op,
     shape: &'a Conv2d,
-    entry_points: [&'static str; 2],
+    entry_points: [&'static str; 3],
     /// Rows of the sum, and terms of a row.
     rows: (u32, u32),
-    /// Tiles of one slice, given the tile's channels and columns.
-    tiles: &'a dyn Fn(u32, u32) -> usize,
+    /// Tiles of one slice, given the variant, the tile's channels and its columns: across the channels, and of all the rest.
+    tiles: &'a dyn Fn(&str, u32, u32) -> [usize; 2],
 }
 
 impl Kernel<'_> {
@@ -76,9 +81,14 @@ impl Kernel<'_> {
         let (shader, entry_point, results) = match variant {
             PLAIN => (&PLAIN_SHADER, self.entry_points[0], length),
             "tiled" => {
-                let tile = |name| TILED_SHADER.constant(name);
-                let tiles = (self.tiles)(tile("TILE_CHANNELS"), tile("TILE_COLUMNS"));
-                (&TILED_SHADER, self.entry_points[1], tiles)
+                let [channels, rest] = self.tiles(variant, &TILED_SHADER);
+                (&TILED_SHADER, self.entry_points[1], channels * rest)
+            }
+            // A workgroup has the same channels throughout.
+            SUBGROUP if self.op.variants().contains(&SUBGROUP) => {
+                let [channels, rest] = self.tiles(variant, &SUBGROUP_SHADER);
+                let workgroup = SUBGROUP_SHADER.constant("WORKGROUP_SIZE") as usize;
+                (&SUBGROUP_SHADER, self.entry_points[2], channels * rest.next_multiple_of(workgroup))
             }
             _ => return Err(unknown_variant(self.op, variant)),
         };
@@ -88,8 +98,16 @@ impl Kernel<'_> {
                 operands.iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
             bindings[output].1 = place;
             let invocations = u64::from(slices.slices) * results as u64;
-            Dispatch::new(shader, entry_point, &params(self.shape, slices), &bindings, invocations)
+            let mut dispatch = Dispatch::new(shader, entry_point, &params(self.shape, slices), &bindings, invocations);
+            if variant == SUBGROUP {
+                dispatch.constants.push(("KERNEL_WIDTH", self.shape.window.kernel_size[1].into()));
+            }
+            dispatch
         }))
+    }
+
+    fn tiles(&self, variant: &str, shader: &Shader) -> [usize; 2] {
+        (self.tiles)(variant, shader.constant("TILE_CHANNELS"), shader.constant("TILE_COLUMNS"))
     }
 }
 
@@ -147,20 +165,20 @@ impl Op for Conv2dForward {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        VARIANTS
+        variants(&self.0)
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let shape = &self.0;
         let [kernel_height, kernel_width] = shape.window.kernel_size;
-        let tiles = |channels, columns| {
-            let (across, columns) = (shape.out_channels.div_ceil(channels), shape.output[1].div_ceil(columns));
-            product(&[shape.batch, across, shape.output[0], columns])
+        let tiles = |_: &str, channels, columns| {
+            let rest = product(&[shape.batch, shape.output[0], shape.output[1].div_ceil(columns)]);
+            [shape.out_channels.div_ceil(channels) as usize, rest]
         };
         Kernel {
             op: self,
             shape,
-            entry_points: ["conv2d_forward", "conv2d_forward_tiled"],
+            entry_points: ["conv2d_forward", "conv2d_forward_tiled", "conv2d_forward_subgroup"],
             rows: (shape.in_channels * kernel_height, kernel_width),
             tiles: &tiles,
         }
@@ -203,20 +221,20 @@ impl Op for Conv2dGradInput {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        VARIANTS
+        variants(&self.0)
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let shape = &self.0;
         let [kernel_height, kernel_width] = shape.window.kernel_size;
-        let tiles = |channels, columns| {
-            let (across, columns) = (shape.in_channels.div_ceil(channels), shape.input[1].div_ceil(columns));
-            product(&[shape.batch, across, shape.input[0], columns])
+        let tiles = |_: &str, channels, columns| {
+            let rest = product(&[shape.batch, shape.input[0], shape.input[1].div_ceil(columns)]);
+            [shape.in_channels.div_ceil(channels) as usize, rest]
         };
         Kernel {
             op: self,
             shape,
-            entry_points: ["conv2d_grad_input", "conv2d_grad_input_tiled"],
+            entry_points: ["conv2d_grad_input", "conv2d_grad_input_tiled", "conv2d_grad_input_subgroup"],
             rows: (shape.out_channels * kernel_height, kernel_width),
             tiles: &tiles,
         }
@@ -260,20 +278,24 @@ impl Op for Conv2dGradWeight {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        VARIANTS
+        variants(&self.0)
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let shape = &self.0;
         let [kernel_height, kernel_width] = shape.window.kernel_size;
-        let tiles = |channels, columns| {
-            let row = shape.in_channels * kernel_height * kernel_width;
-            product(&[shape.out_channels.div_ceil(channels), row.div_ceil(columns)])
+        let tiles = |variant: &str, channels, columns| {
+            // A tile of the subgroup variant keeps to a row of the kernel; the other's does not.
+            let rest = match variant {
+                SUBGROUP => product(&[shape.in_channels, kernel_height, kernel_width.div_ceil(columns)]),
+                _ => product(&[shape.in_channels, kernel_height, kernel_width]).div_ceil(columns as usize),
+            };
+            [shape.out_channels.div_ceil(channels) as usize, rest]
         };
         Kernel {
             op: self,
             shape,
-            entry_points: ["conv2d_grad_weight", "conv2d_grad_weight_tiled"],
+            entry_points: ["conv2d_grad_weight", "conv2d_grad_weight_tiled", "conv2d_grad_weight_subgroup"],
             rows: (shape.batch * shape.output[0], shape.output[1]),
             tiles: &tiles,
         }

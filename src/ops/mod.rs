@@ -23,7 +23,7 @@ mod split;
 use std::fmt;
 
 pub use argument::{Access, Argument, Arguments, Element, Operand};
-pub use selection::{Selection, choose};
+pub use selection::{Selection, choose, runs_on};
 pub use split::MAX_TERMS;
 
 use crate::error::{Error, Result};
@@ -31,6 +31,12 @@ use crate::gpu::{Dispatch, StepRow};
 
 /// The name of the variant that every op has: the one to read, and the oracle for the others.
 pub const PLAIN: &str = "plain";
+
+/// The name of variants whose lanes share registers: for devices whose subgroups have at least [`SUBGROUP_LANES`] lanes.
+pub const SUBGROUP: &str = "subgroup";
+
+/// The smallest subgroup that a [`SUBGROUP`] variant runs on.
+pub const SUBGROUP_LANES: u32 = 8;
 
 /// One step of a plan.
 pub trait Op: fmt::Debug + Send + Sync {
@@ -52,7 +58,7 @@ pub trait Op: fmt::Debug + Send + Sync {
         vec![("OUTPUT", written.map_or(0, |operand| operand.length as u32))]
     }
 
-    /// The ways it can run on a GPU, [`PLAIN`] first.
+    /// The ways it can run on a GPU, [`PLAIN`] first, the fastest last; a device may not have what one of them needs ([`runs_on`]).
     fn variants(&self) -> &'static [&'static str] {
         &[PLAIN]
     }

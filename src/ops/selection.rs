@@ -1,8 +1,9 @@
 //! Which kernel runs an op: the one place where that is decided.
 
 use super::custom::CustomKernel;
-use super::{Lowering, Op, PLAIN};
+use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES};
 use crate::error::Result;
+use crate::gpu::Device;
 
 /// A choice for every op: a user's own kernel where one was given, else the best of our variants.
 #[derive(Clone, Debug, Default)]
@@ -20,17 +21,12 @@ impl Selection {
         &self.custom
     }
 
-    /// The name of what runs `op`, for tables: a variant or a file.
-    pub fn name(&self, op: &dyn Op) -> String {
-        self.custom_kernel(op).map_or_else(|| choose(op).into(), CustomKernel::name)
-    }
-
-    /// The kernels that run `op`.
+    /// The kernels that run `op` on a device.
     ///
     /// # Errors
     /// Sizes beyond what the kernel is made for.
-    pub fn lower(&self, op: &dyn Op) -> Result<Lowering> {
-        self.custom_kernel(op).map_or_else(|| op.lower(choose(op)), |kernel| kernel.lower(op))
+    pub fn lower(&self, op: &dyn Op, device: &Device) -> Result<Lowering> {
+        self.custom_kernel(op).map_or_else(|| op.lower(choose(op, Some(device))), |kernel| kernel.lower(op))
     }
 
     fn custom_kernel(&self, op: &dyn Op) -> Option<&CustomKernel> {
@@ -38,8 +34,14 @@ impl Selection {
     }
 }
 
-/// Ours that an op runs unless told otherwise.
-pub fn choose(op: &dyn Op) -> &'static str {
+/// Ours that an op runs on a device unless told otherwise; without one, what runs on all.
+pub fn choose(op: &dyn Op, device: Option<&Device>) -> &'static str {
+    let runs = |variant: &&&str| device.map_or(**variant != SUBGROUP, |device| runs_on(device, variant));
     // The last one listed is the fastest on every adapter measured so far.
-    op.variants().last().copied().unwrap_or(PLAIN)
+    op.variants().iter().rfind(runs).copied().unwrap_or(PLAIN)
+}
+
+/// Whether a device has what a variant needs.
+pub fn runs_on(device: &Device, variant: &str) -> bool {
+    variant != SUBGROUP || device.subgroup_lanes() >= SUBGROUP_LANES
 }
