@@ -1,6 +1,7 @@
 //! The images of a batch, picked from packed records and normalised, as they are or augmented.
 
 use super::augment::{Draw, Origin, Variation, jitter, origin};
+use crate::augmentation::Augmentation;
 
 /// Words of a record before its pixels.
 pub const HEADER_WORDS: usize = 2;
@@ -82,18 +83,32 @@ pub fn augmented(
     rows(channels * height * width, records, positions, input, labels, |record, row| {
         let draw = Draw::new(variation, [shape[1], shape[2]], record.image);
         let levels: Vec<u8> = record.levels().collect();
-        for (i, value) in row.iter_mut().enumerate() {
-            let (channel, y, x) = (i / (height * width), i / width % height, i % width);
-            *value = match origin(&variation.augmentation, &draw, [height, width], [y, x]) {
-                Origin::Cutout => 0.0,
-                Origin::Border => normalise.of(0.0),
-                Origin::Pixel([y, x]) => {
-                    let level = levels[(channel * height + y) * width + x];
-                    normalise.of(jitter(&draw, level.into(), record.grey.into()))
-                }
-            };
-        }
+        let (augmentation, grey) = (&variation.augmentation, record.grey.into());
+        vary([height, width], normalise, augmentation, &draw, (&levels, grey), row);
     });
+}
+
+/// One image of `size` (height, width) as `draw` has it. levels (C, H, W) and the mean of their grey image, row (C, H, W).
+pub fn vary(
+    size: [usize; 2],
+    normalise: Normalise,
+    augmentation: &Augmentation,
+    draw: &Draw,
+    (levels, grey): (&[u8], f64),
+    row: &mut [f64],
+) {
+    let [height, width] = size;
+    for (i, value) in row.iter_mut().enumerate() {
+        let (channel, y, x) = (i / (height * width), i / width % height, i % width);
+        *value = match origin(augmentation, draw, size, [y, x]) {
+            Origin::Cutout => 0.0,
+            Origin::Border => normalise.of(0.0),
+            Origin::Pixel([y, x]) => {
+                let level = levels[(channel * height + y) * width + x];
+                normalise.of(jitter(draw, level.into(), grey))
+            }
+        };
+    }
 }
 
 fn rows(
@@ -123,7 +138,6 @@ fn rows(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::augmentation::Augmentation;
 
     const NORMALISE: Normalise = Normalise { mean: 0.5, deviation: 0.5 };
 

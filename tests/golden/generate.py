@@ -1,8 +1,8 @@
 """Writes the golden tensors that tests/golden.rs reads: what PyTorch computes, in float64, on the CPU.
 
-Made with Python 3.11, torch 2.15.0, numpy 2.4.6, safetensors 0.8.0:
+Made with Python 3.11, torch 2.15.0, torchvision 0.29.2, numpy 2.4.6, safetensors 0.8.0:
 
-    pip install torch==2.15.0 numpy==2.4.6 safetensors==0.8.0
+    pip install torch==2.15.0 torchvision==0.29.2 numpy==2.4.6 safetensors==0.8.0
     python tests/golden/generate.py
 
 One file per operation; a tensor is named case/tensor. Inputs are stored as float32, which holds them exactly, so that a
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchvision.transforms.v2.functional as T
 from safetensors.torch import save_file
 
 HERE = Path(__file__).parent
@@ -240,6 +241,46 @@ def dropout():
     golden.save()
 
 
+def augment():
+    """Given what was drawn: contrast and brightness, which is one of ColorJitter's orders; then crop, flip, cutout."""
+    golden = Golden("augment", 12)
+    # shape; flip; padding, the window's row and column; side of the square, its centre; contrast, brightness
+    cases = {
+        "as_it_is": ((3, 5, 7), 0, (0, 0, 0), (0, 0, 0), (1.0, 1.0)),
+        "flipped": ((3, 5, 7), 1, (0, 0, 0), (0, 0, 0), (1.0, 1.0)),
+        "shifted": ((1, 6, 5), 0, (2, 4, 1), (0, 0, 0), (1.0, 1.0)),
+        "cut_at_an_edge": ((3, 6, 6), 0, (0, 0, 0), (3, 5, 0), (1.0, 1.0)),
+        "pale": ((3, 4, 5), 0, (0, 0, 0), (0, 0, 0), (0.25, 1.25)),
+        "stark": ((3, 4, 5), 0, (0, 0, 0), (0, 0, 0), (1.875, 0.625)),
+        "grey": ((1, 4, 5), 0, (0, 0, 0), (0, 0, 0), (1.375, 1.5)),
+        "everything": ((3, 9, 8), 1, (3, 0, 5), (4, 4, 2), (1.3125, 0.8125)),
+    }
+    mean, deviation = 0.46875, 0.25
+    for case, (shape, flip, (crop, top, left), (cutout, y, x), (contrast, brightness)) in cases.items():
+        channels, height, width = shape
+        levels = torch.from_numpy(golden.random.integers(0, 256, shape))
+        image = levels.double() / 255.0
+        # As adjust_contrast weighs it.
+        grey = 0.2989 * image[0] + 0.587 * image[1] + 0.114 * image[2] if channels == 3 else image[0]
+        result = T.adjust_brightness(T.adjust_contrast(image, contrast), brightness)
+        result = T.crop(T.pad(result, crop), top, left, height, width)
+        result = T.horizontal_flip(result) if flip else result
+        result = T.normalize(result, [mean] * channels, [deviation] * channels)
+        rows = slice(max(y - cutout // 2, 0), max(y - cutout // 2 + cutout, 0))
+        columns = slice(max(x - cutout // 2, 0), max(x - cutout // 2 + cutout, 0))
+        result[:, rows, columns] = 0.0
+        golden.add(
+            case,
+            {"levels": levels.int(), "draw": torch.tensor([flip, crop, top, left, cutout, y, x], dtype=torch.int32)},
+            {
+                "factors": torch.tensor([contrast, brightness, mean, deviation], dtype=torch.float64),
+                "grey": 255 * grey.mean().reshape(1),
+                "input": result,
+            },
+        )
+    golden.save()
+
+
 def softmax_cross_entropy():
     golden = Golden("softmax_cross_entropy", 8)
     huge = golden.normal(6, 10)
@@ -402,6 +443,7 @@ if __name__ == "__main__":
         matmul,
         relu,
         dropout,
+        augment,
         softmax_cross_entropy,
         sgd,
         schedules,
