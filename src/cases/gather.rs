@@ -32,8 +32,9 @@ pub(super) const BLOCK: Block = Block {
                 let batch = sizes.get("batch")?;
                 let shape = [sizes.get("channels")?, sizes.get("height")?, sizes.get("width")?];
                 sizes.affordable("input", product(&[batch]).saturating_mul(product(&shape)))?;
-                let augmentation = Augmentation { flip: true, crop: 4, cutout: 8, brightness: 0.2, contrast: 0.2 };
-                augmentation.fits(shape[1], shape[2])?;
+                let most = shape[1].min(shape[2]) - 1;
+                let (crop, cutout) = (most.min(4), most.min(8));
+                let augmentation = Augmentation { flip: true, crop, cutout, brightness: 0.2, contrast: 0.2 };
                 let gather = window(batch, product(&shape) as u32);
                 let op = GatherAugmented { gather, shape, augmentation, seed: 0 };
                 Ok(augmented(op, batch, 0, &mut Random::new(0, Purpose::Test, 1 << 32)))
