@@ -163,6 +163,15 @@ impl LineChart<'_> {
     }
 }
 
+/// Decimals that tell the marks of an axis apart.
+pub fn decimals(range: &Range<f64>) -> usize {
+    match range.end - range.start {
+        length if length > 50.0 => 0,
+        length if length > 0.1 => 2,
+        _ => 4,
+    }
+}
+
 /// The range of the values and a twentieth of it more at either end; something to draw on even for one value, or none.
 pub fn padded(values: impl Iterator<Item = f64>) -> Range<f64> {
     let finite = values.filter(|value| value.is_finite());
@@ -182,6 +191,7 @@ mod tests {
     fn a_range_has_room() {
         assert_eq!(padded([1.0, 3.0, f64::NAN].into_iter()), 0.9..3.1);
         assert_eq!(padded([0.0].into_iter()), -0.05..0.05);
+        assert_eq!([0.0..1000.0, 1.2..2.3, 2.29..2.31].map(|range| decimals(&range)), [0, 2, 4]);
         assert_eq!(padded(std::iter::empty()), 0.0..1.0);
         assert_eq!([shorten("abc", 3), shorten("abcd", 3)], ["abc", "ab…"]);
     }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use shadegrad::data::Dataset;
-use shadegrad::gpu::Device;
 use shadegrad::machine::{Classifier, Inference};
 use shadegrad::report::{self, Tested, tensorboard};
 use shadegrad::train::{Config, Latest, Outcome, RunFolder, evaluate, flatten};
@@ -62,8 +61,7 @@ pub fn run(arguments: &ReportArgs) -> Result<()> {
 
 /// Looks at the test images again with the run's latest weights, and writes the page.
 fn test(arguments: &ReportArgs, config: &Config, dataset: &Dataset, path: &Path) -> Result<()> {
-    let adapter = arguments.device.open()?;
-    let device = adapter.map(|adapter| Device::open(&adapter, arguments.device.checks())).transpose()?;
+    let device = arguments.device.device(say)?;
     let (classes, images) = (dataset.classes.len() as u32, &dataset.test);
     let mut inference = Inference::new(device, &config.network, dataset.shape, classes, images.len())?;
     let latest = Latest::read(&arguments.run, inference.plan())?;

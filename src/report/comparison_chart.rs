@@ -3,7 +3,9 @@
 use plotters::prelude::*;
 
 use super::comparison::{Comparison, Run};
-use crate::chart::{Area, COLOURS, Curve, Drawn, END, FAINT, GREY, INK, LineChart, START, padded, png, shorten, text};
+use crate::chart::{
+    Area, COLOURS, Curve, Drawn, END, FAINT, GREY, INK, LineChart, START, decimals, padded, png, shorten, text,
+};
 use crate::error::Result;
 use crate::units::{count, percent};
 
@@ -111,7 +113,7 @@ fn loss(area: &Area<'_>, runs: &[Run]) -> Drawn {
         Curve { colour: colour(place), dots: points.len() < 3, points }
     };
     let curves = runs.iter().enumerate().map(curve).collect();
-    lines(area, "Training loss", curves, None, &|y| format!("{y:.2}"))
+    lines(area, "Training loss", curves, None, "")
 }
 
 fn accuracy(area: &Area<'_>, runs: &[Run]) -> Drawn {
@@ -121,28 +123,25 @@ fn accuracy(area: &Area<'_>, runs: &[Run]) -> Drawn {
         Curve { colour: colour(place), points, dots: true }
     };
     let curves: Vec<Curve> = runs.iter().enumerate().map(curve).collect();
-    lines(area, "Accuracy after each epoch", curves, Some(100.0), &|y| format!("{y:.0} %"))
+    lines(area, "Accuracy after each epoch", curves, Some(100.0), " %")
 }
 
-fn lines(
-    area: &Area<'_>,
-    title: &str,
-    curves: Vec<Curve>,
-    most: Option<f64>,
-    y_label: &dyn Fn(&f64) -> String,
-) -> Drawn {
+fn lines(area: &Area<'_>, title: &str, curves: Vec<Curve>, most: Option<f64>, unit: &str) -> Drawn {
     text(area, (MARGIN, TOP / 2), size(22), &INK, START, title)?;
     let (_, room) = area.split_vertically(TOP * 3 / 4);
     let values = || curves.iter().flat_map(|curve| curve.points.iter().copied());
     let last = values().map(|(x, _)| x).fold(1.0, f64::max);
     let y = padded(values().map(|(_, y)| y));
+    let y = y.start.max(0.0)..most.map_or(y.end, |most| y.end.min(most));
+    // Of percentages, whole ones.
+    let decimals = if most.is_some() && y.end - y.start > 5.0 { 0 } else { decimals(&y) };
     let chart = LineChart {
         x: 0.0..last * 1.02,
-        y: y.start.max(0.0)..most.map_or(y.end, |most| y.end.min(most)),
+        y,
         curves,
         x_title: "epoch",
         x_label: &|x| if (x - x.round()).abs() < 1e-6 { format!("{x:.0}") } else { String::new() },
-        y_label,
+        y_label: &|y| format!("{y:.decimals$}{unit}"),
         rules: Vec::new(),
         letters: size(15),
     };

@@ -4,7 +4,7 @@ use askama::Template;
 use plotters::prelude::*;
 use serde_json::json;
 
-use crate::chart::{COLOURS, Curve, LineChart, Placed, padded, register_font};
+use crate::chart::{COLOURS, Curve, LineChart, Placed, decimals, padded, register_font};
 use crate::error::{Error, Result};
 use crate::train::History;
 use crate::units::{count, percent};
@@ -86,13 +86,15 @@ pub fn loss(history: &History) -> Result<Option<Chart>> {
     let batches = f64::from(history.batches()).max(1.0);
     // Few enough to be told apart.
     let rules = (1..).map(|epoch| f64::from(epoch) * batches).take_while(|&x| x < end).take(31).collect::<Vec<_>>();
+    let y = padded(values().map(|(_, y)| y));
+    let decimals = decimals(&y);
     let axes = LineChart {
         curves: Vec::new(),
         x: 0.0..end * 1.02,
-        y: padded(values().map(|(_, y)| y)),
+        y,
         x_title: "step",
         x_label: &|x| count(x.round() as u64),
-        y_label: &|y| if y.abs() < 100.0 { format!("{y:.2}") } else { format!("{y:.0}") },
+        y_label: &|y| format!("{y:.decimals$}"),
         rules: if rules.len() > 30 { Vec::new() } else { rules },
         letters: LETTERS,
     };

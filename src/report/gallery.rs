@@ -9,7 +9,7 @@ use crate::error::Result;
 /// Bytes of all sprites of the cells, as text.
 const BUDGET: usize = 2_300_000;
 /// Images of a cell at most, and the JPEG quality; the first pair that keeps to the budget is taken.
-const LADDER: [(usize, u8); 6] = [(24, 85), (24, 70), (16, 70), (8, 65), (3, 60), (1, 55)];
+const LADDER: [(usize, u8); 7] = [(24, 92), (24, 85), (24, 70), (16, 70), (8, 65), (3, 60), (1, 55)];
 /// Images on a page at most, so that no data set makes one that cannot be opened.
 const MAX_IMAGES: usize = 6000;
 /// How many of the most confident mistakes are shown.

@@ -48,6 +48,8 @@ struct Page<'a> {
     settings: Vec<Row>,
     facts: Vec<Row>,
     commands: Vec<Command>,
+    /// Whether those train as the run did.
+    is_repeatable: bool,
     weights_sha256: Option<String>,
 }
 
@@ -150,6 +152,7 @@ pub fn html(run: &Path, tested: Option<&Tested<'_>>) -> Result<String> {
         settings: settings(&config)?,
         facts: facts(&config, &history),
         commands: commands(&config, run)?,
+        is_repeatable: is_repeatable(&config, &history),
         weights_sha256: match &history.end {
             Some(End::Done(done)) => Some(done.weights_sha256.clone()),
             _ => None,
@@ -314,6 +317,12 @@ fn facts(config: &Config, history: &History) -> Vec<Row> {
         facts.push(row("own kernels", config.kernels.join(", ")));
     }
     facts
+}
+
+/// Whether the settings that the run has now gave every learning rate it logged: it can be resumed with others.
+fn is_repeatable(config: &Config, history: &History) -> bool {
+    let rates = config.settings.learning_rates(history.batches());
+    history.losses.iter().all(|line| line.lr.is_none_or(|lr| lr as f32 == rates.at(line.step) as f32))
 }
 
 fn commands(config: &Config, run: &Path) -> Result<Vec<Command>> {

@@ -78,6 +78,19 @@ fn a_run_does_not_depend_on_its_report() {
 }
 
 #[test]
+fn a_run_with_two_learning_rates_does_not_claim_to_be_repeatable() {
+    let place = Workplace::new();
+    let page = || fs::read_to_string(place.path("run/report.html")).unwrap();
+    let claim = "the weights come out the same, bit for bit";
+    place.run("train --data shapes --limit 20 --epochs 1 --device cpu --out run").success();
+    assert!(page().contains(claim));
+    place.run("train --resume run --epochs 2 --device cpu").success();
+    assert!(page().contains(claim) && page().contains("<dt>resumed</dt><dd>after step 5</dd>"));
+    place.run("train --resume run --epochs 3 --lr 0.5 --device cpu").success();
+    assert!(!page().contains(claim) && page().contains("resumed with other settings"));
+}
+
+#[test]
 fn tensorboard_gets_an_event_file() {
     let place = Workplace::new();
     place.run("train --data shapes --limit 20 --epochs 2 --device cpu --out run").success();
