@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Once;
 
+use image::{Rgb, RgbImage};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -51,16 +52,29 @@ pub fn register_font() {
 /// # Errors
 /// What the drawing library or the encoder refuses.
 pub fn png(width: u32, height: u32, scale: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Vec<u8>> {
+    let mut drawn = RgbImage::from_pixel(width, height, Rgb([255; 3]));
+    draw_on(&mut drawn, draw)?;
+    encode(&image::imageops::thumbnail(&drawn, width / scale, height / scale))
+}
+
+/// Draws on a picture.
+///
+/// # Errors
+/// What the drawing library refuses.
+pub fn draw_on(picture: &mut RgbImage, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<()> {
     register_font();
-    let mut pixels = vec![255; width as usize * height as usize * 3];
-    {
-        let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
-        draw(&area).map_err(|error| Error::usage(format!("could not draw: {error}")))?;
-    }
+    let size = picture.dimensions();
+    let area = BitMapBackend::with_buffer(picture, size).into_drawing_area();
+    draw(&area).map_err(|error| Error::usage(format!("could not draw: {error}")))
+}
+
+/// A picture as a PNG.
+///
+/// # Errors
+/// What the encoder refuses.
+pub fn encode(picture: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    let drawn = image::RgbImage::from_raw(width, height, pixels)
-        .ok_or_else(|| Error::usage("could not draw: the picture has no size"))?;
-    image::imageops::thumbnail(&drawn, width / scale, height / scale)
+    picture
         .write_to(&mut bytes, image::ImageFormat::Png)
         .map_err(|error| Error::usage(format!("could not draw: {error}")))?;
     Ok(bytes.into_inner())

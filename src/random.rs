@@ -17,6 +17,8 @@ pub enum Purpose {
     Test = 4,
     /// The images held out for testing; the index is the class.
     Split = 5,
+    /// Which images a person is shown.
+    Show = 6,
 }
 
 /// A seeded stream of numbers.

@@ -17,7 +17,9 @@ mod predict;
 mod print;
 mod report;
 mod shader;
+mod show;
 mod table;
+mod terminal;
 mod train;
 mod watch;
 mod watchdog;
@@ -48,6 +50,7 @@ enum Command {
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Predict(predict::PredictArgs),
+    Show(show::ShowArgs),
     Export(export::ExportArgs),
     Devices(devices::DevicesArgs),
     Kernels(kernels::KernelsArgs),
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),

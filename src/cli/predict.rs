@@ -9,8 +9,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use shadegrad::checksum::file_sha256;
-use shadegrad::data::{ImageShape, PictureList};
+use shadegrad::data::{ImageShape, PictureList, picture};
 use shadegrad::machine::Inference;
+use shadegrad::report::{Captioned, Tone, captioned_grid};
 use shadegrad::train::{Predictions, Submission, Trained, predict};
 use shadegrad::units::count;
 use shadegrad::{Error, Result};
@@ -40,6 +41,9 @@ pub struct PredictArgs {
     /// Write the result as JSON; - for standard output, with nothing else on it
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
+    /// Write each picture with what is on it as DIR/NAME.png
+    #[arg(long, value_name = "DIR", conflicts_with = "csv")]
+    annotate: Option<PathBuf>,
     /// Leave out, with a warning, what cannot be read
     #[arg(long)]
     skip_bad: bool,
@@ -62,6 +66,16 @@ pub fn run(arguments: &PredictArgs) -> Result<()> {
     if arguments.csv.is_some() {
         list.sort_by_id()?;
     }
+    if let Some(folder) = &arguments.annotate {
+        // Two pictures of one name would become one.
+        list.clone().sort_by_id()?;
+        std::fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+        let real = |folder: &Path| Path::new(".").join(folder).canonicalize().ok();
+        if list.folders().iter().any(|pictures| real(pictures) == real(folder)) {
+            let message = format!("{} holds the pictures themselves, which --annotate would replace", folder.display());
+            return Err(Error::usage(message).with_hint("give a folder of its own"));
+        }
+    }
     let is_quiet = arguments.json.as_deref() == Some(Path::new("-"));
     let device = arguments.device.device(if is_quiet { remark } else { say })?;
     let [channels, height, width] = arguments.image.unwrap_or([3, 32, 32]);
@@ -75,6 +89,7 @@ pub fn run(arguments: &PredictArgs) -> Result<()> {
         shape,
         classes,
         list,
+        annotate: arguments.annotate.clone(),
         skip_bad: arguments.skip_bad,
         skipped: 0,
     };
@@ -95,6 +110,8 @@ struct Work {
     shape: ImageShape,
     classes: Vec<String>,
     list: PictureList,
+    /// Where pictures with their classes go.
+    annotate: Option<PathBuf>,
     skip_bad: bool,
     skipped: u64,
 }
@@ -129,11 +146,14 @@ impl Work {
         let names = (0..self.list.len()).map(|place| self.list.path(place).display().to_string().chars().count());
         let name_width = names.max().unwrap_or(0);
         let class_width = classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
+        let folder = self.annotate.clone();
         self.predict(0, &ProgressBar::hidden(), &mut |list, place, predictions| {
+            let ranked = predictions.ranked(0, top);
+            annotate(folder.as_deref(), list, place, &ranked, &classes)?;
             let cell = |(class, probability): (usize, f32)| {
                 format!("  {:<class_width$} {:>7}", classes[class], percent(probability.into()))
             };
-            let cells: String = predictions.ranked(0, top).into_iter().map(cell).collect();
+            let cells: String = ranked.into_iter().map(cell).collect();
             say(format!("{:<name_width$}{cells}", list.path(place).display()));
             Ok(())
         })
@@ -153,11 +173,14 @@ impl Work {
         };
         let classes = self.classes.clone();
         let bar = if is_quiet { ProgressBar::hidden() } else { progress_bar(self.list.len()) };
+        let folder = self.annotate.clone();
         let mut before = "[\n";
         self.predict(0, &bar, &mut |list, place, predictions| {
             let class =
                 |(class, probability): (usize, f32)| json!({ "class": classes[class], "probability": probability });
-            let best: Vec<_> = predictions.ranked(0, top).into_iter().map(class).collect();
+            let ranked = predictions.ranked(0, top);
+            annotate(folder.as_deref(), list, place, &ranked, &classes)?;
+            let best: Vec<_> = ranked.into_iter().map(class).collect();
             let text = json!({ "image": list.path(place).display().to_string(), "predictions": best });
             write(format!("{before}{text}"))?;
             before = ",\n";
@@ -195,6 +218,23 @@ impl Work {
         ));
         Ok(())
     }
+}
+
+/// Writes the picture with its classes under it into `folder`, where there is one.
+fn annotate(
+    folder: Option<&Path>,
+    list: &PictureList,
+    place: usize,
+    ranked: &[(usize, f32)],
+    classes: &[String],
+) -> Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    let line = |&(class, probability): &(usize, f32)| {
+        (format!("{} {}", classes[class], percent(probability.into())), Tone::Plain)
+    };
+    let tile = Captioned { picture: picture::open(&list.path(place))?, lines: ranked.iter().map(line).collect() };
+    let path = folder.join(format!("{}.png", list.id(place)));
+    std::fs::write(&path, captioned_grid(&[tile], 1)?).map_err(Error::file("write", &path))
 }
 
 /// On standard error, when that is a terminal.

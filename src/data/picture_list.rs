@@ -79,6 +79,11 @@ impl PictureList {
         }
     }
 
+    /// The folders of the files.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
     pub fn len(&self) -> usize {
         self.files.len()
     }

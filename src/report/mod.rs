@@ -1,5 +1,6 @@
-//! What a run looks like: `report.html`, one page that needs nothing else, and several runs side by side.
+//! What a run looks like: `report.html`, one page that needs nothing else; several runs side by side; pictures with words under them.
 
+mod captioned;
 mod command;
 pub mod comparison;
 pub mod comparison_chart;
@@ -18,7 +19,9 @@ use crate::data::{ImageShape, Split};
 use crate::error::{Error, Result};
 use crate::train::{Evaluation, Predictions, write_whole};
 
+pub use captioned::{Captioned, Tone, captioned_grid};
 pub use page::html;
+pub use sprite::picture;
 
 /// The page's name in a run folder.
 pub const FILE: &str = "report.html";

@@ -80,7 +80,7 @@ impl Sprite {
 }
 
 /// C×H×W pixels; those that are not three channels show their first one in grey.
-fn picture(pixels: &[u8], shape: ImageShape) -> RgbImage {
+pub fn picture(pixels: &[u8], shape: ImageShape) -> RgbImage {
     let plane = (shape.width * shape.height) as usize;
     RgbImage::from_fn(shape.width, shape.height, |x, y| {
         let at = (y * shape.width + x) as usize;

@@ -15,6 +15,7 @@ mod kernels;
 mod no_adapter;
 mod predict;
 mod report;
+mod show;
 mod tools;
 mod training;
 mod usage;

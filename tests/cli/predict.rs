@@ -133,6 +133,26 @@ fn what_cannot_be_read_is_named_or_left_out() {
     place.run("predict run more test --csv twice.csv").refuses(3, &message);
 }
 
+#[test]
+fn pictures_are_annotated() {
+    let place = Workplace::new();
+    prepare(&place);
+    RgbImage::from_pixel(400, 300, [200, 30, 40].into()).save(place.path("large.jpg")).unwrap();
+    place.run("predict run test/3.png large.jpg --annotate out/pictures --top 2 --device cpu").success();
+    let size = |name: &str| image::open(place.path("out/pictures").join(name)).unwrap().into_rgb8().dimensions();
+    // Two lines of words below; a small picture is enlarged, a large one is not.
+    let (small, large) = (size("3.png"), size("large.png"));
+    assert_eq!((small.0, large.0), (160 + 24, 400 + 24));
+    assert!(
+        (160 + 40..160 + 100).contains(&small.1) && (300 + 40..300 + 100).contains(&large.1),
+        "{small:?} {large:?}"
+    );
+    let message = "error: test holds the pictures themselves, which --annotate would replace";
+    place
+        .run("predict run test/3.png --annotate test")
+        .refuses(2, &format!("{message}\nhint: give a folder of its own"));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_killed_submission_continues() {

@@ -12,7 +12,7 @@ fn every_command_has_help_with_an_example() {
     assert!(top.contains("Example:\n  shadegrad train"), "{top}");
     let (_, commands) = top.split_once("\nCommands:\n").unwrap();
     let commands: Vec<_> = commands.lines().map_while(|line| line.split_whitespace().next()).collect();
-    for command in ["train", "eval", "predict", "export", "plan", "devices", "kernels", "download"] {
+    for command in ["train", "eval", "predict", "show", "export", "plan", "devices", "kernels", "download"] {
         assert!(commands.contains(&command), "{command} is not in\n{top}");
     }
     for command in commands.into_iter().filter(|&command| command != "help") {
