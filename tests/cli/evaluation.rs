@@ -38,3 +38,34 @@ fn a_run_and_its_weights_are_as_good_as_train_said() {
         .run("eval run")
         .refuses(4, "error: run has no model.safetensors: the run is not finished\nhint: shadegrad train --resume run");
 }
+
+/// A folder of `classes` classes with a picture each for training and testing.
+fn write_folders(place: &Workplace, classes: usize) {
+    for split in ["train", "test"] {
+        for class in 0..classes {
+            let folder = place.path(&format!("data/{split}/class number {class}"));
+            fs::create_dir_all(&folder).unwrap();
+            let colour = [class as u8, 255 - class as u8, 7];
+            image::RgbImage::from_pixel(32, 32, colour.into()).save(folder.join("1.png")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_table_is_never_wider_than_it_can_be_read() {
+    for classes in [3, 10, 100] {
+        let place = Workplace::new();
+        write_folders(&place, classes);
+        place.run("train --data data --epochs 1 --device cpu --out run").success();
+        let outcome = place.run("eval run --device cpu").success();
+        assert!(outcome.stdout.lines().skip(2).all(|line| line.chars().count() <= 100), "{}", outcome.stdout);
+        let has = |text: &str| outcome.stdout.contains(text);
+        assert_eq!(has("how many of its images"), classes < 100, "{}", outcome.stdout);
+        assert_eq!(has("\nmost frequent confusions\nclass "), classes == 100, "{}", outcome.stdout);
+        // In full where there is room.
+        assert_eq!(has("  class number 2\n"), classes == 3, "{}", outcome.stdout);
+        for class in 0..classes {
+            assert!(has(&format!("class number {class} ")), "{class} in\n{}", outcome.stdout);
+        }
+    }
+}
