@@ -1,31 +1,30 @@
 //! `shadegrad train`.
 
-use std::io::IsTerminal;
+mod drawing;
+mod sparkline;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use shadegrad::data::{DataSpec, Dataset, Loaded, Options};
 use shadegrad::gpu::Adapter;
 use shadegrad::machine::GpuOptions;
 use shadegrad::nn::Network;
 use shadegrad::ops::Selection;
 use shadegrad::ops::custom::CustomKernel;
-use shadegrad::train::{
-    Config, Event, Init, Job, Outcome, RunFolder, RunTarget, Schedule, Settings, Stop, Trained, spawn,
-};
-use shadegrad::units::{bytes, count};
+use shadegrad::train::{Config, Event, Init, Job, Outcome, RunFolder, RunTarget, Settings, Stop, Trained, spawn};
 use shadegrad::{Error, Result};
 
 use super::data::{self, DataArgs};
 use super::device::DeviceArgs;
 use super::kernels::example;
-use super::print::{duration, fail, percent, say, warn};
+use super::print::{fail, percent, say, warn};
 use super::report;
 use super::shader;
 use super::watchdog::exit_at_once;
+use drawing::Drawing;
 
 /// Longest silence of a healthy trainer: one step on a slow adapter, or building its pipelines.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -211,9 +210,7 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
 
 /// The weights that `--init` names.
 fn init(path: &Path) -> Result<Init> {
-    let init = Init::new(&Trained::find(path, None)?.file)?;
-    say(format!("initial weights: {}, sha256 {}", path.display(), init.sha256));
-    Ok(init)
+    Init::new(&Trained::find(path, None)?.file)
 }
 
 /// The settings of a run that continues: its own, but for a longer end, another learning rate and another place of the same images.
@@ -291,18 +288,18 @@ fn watch(job: &Arc<Job>, run: &mut Option<PathBuf>) -> Result<Outcome> {
     let settings = &job.settings;
     let (sender, events) = flume::unbounded();
     let trainer = spawn(Arc::clone(job), sender, stop)?;
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::no_length() } else { ProgressBar::hidden() };
+    let mut drawing = Drawing::new(settings);
     loop {
         match events.recv_timeout(PATIENCE) {
             Ok(event) => {
                 if let Event::Start { run: folder, .. } = &event {
                     *run = Some(folder.clone());
                 }
-                draw(&bar, &event, settings, settings.log_every);
+                drawing.draw(&event);
             }
             Err(flume::RecvTimeoutError::Disconnected) => break,
             Err(flume::RecvTimeoutError::Timeout) => {
-                bar.finish_and_clear();
+                drawing.clear();
                 let seconds = PATIENCE.as_secs();
                 let error = Error::gpu(format!("the trainer has given no sign of life for {seconds} s"))
                     .with_hint("lower --batch or update the driver; then continue with --resume");
@@ -312,81 +309,13 @@ fn watch(job: &Arc<Job>, run: &mut Option<PathBuf>) -> Result<Outcome> {
             }
         }
     }
-    bar.finish_and_clear();
+    drawing.clear();
     match trainer.join() {
         Ok(outcome) => outcome,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             Err(Error::gpu(format!("the trainer failed: {}", text.unwrap_or("no reason given"))))
         }
-    }
-}
-
-fn draw(bar: &ProgressBar, event: &Event, settings: &Settings, log_every: u32) {
-    match event {
-        Event::Start { model, parameters, batches, dispatches, memory, resident, step, .. } => {
-            let launches = if *dispatches > 0 { format!(", {dispatches} dispatches a step") } else { String::new() };
-            say(format!("model: {model}, {} parameters{launches}", count(*parameters)));
-            let place = match (dispatches, resident) {
-                (0, _) => "of buffers",
-                (_, true) => "on the device, images included",
-                (_, false) => "on the device, images streamed",
-            };
-            say(format!("memory: {} {place}", bytes(*memory)));
-            let Settings { epochs, batch, lr, momentum, seed, .. } = settings;
-            say(format!(
-                "training: {epochs} {} of {} batches of {batch}, lr {lr}, momentum {momentum}, seed {seed}",
-                if *epochs == 1 { "epoch" } else { "epochs" },
-                count(u64::from(*batches))
-            ));
-            if !settings.augment.is_none() {
-                say(format!("augmentation: {}", settings.augment));
-            }
-            let warm_up = settings.learning_rates(*batches).warm_up();
-            if settings.schedule != Schedule::Constant || warm_up > 0 {
-                let warm_up = match warm_up {
-                    0 => String::new(),
-                    1 => ", a warm-up of 1 step".into(),
-                    steps => format!(", a warm-up of {} steps", count(steps)),
-                };
-                say(format!("schedule: {}{warm_up}", settings.schedule));
-            }
-            if *step > 0 {
-                say(format!("resumed after step {}", count(*step)));
-            }
-            bar.set_length(u64::from(*batches) * u64::from(*epochs));
-            if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} steps, {eta} left") {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            bar.set_position(*step);
-            bar.reset_eta();
-        }
-        Event::Progress { epoch, step, images_per_second, .. } => {
-            bar.set_position(*step);
-            bar.set_message(format!("epoch {epoch}, {} images/s", count(*images_per_second as u64)));
-        }
-        Event::Evaluating { epoch, .. } => bar.set_message(format!("epoch {epoch}, evaluating")),
-        Event::Loss { epoch, batch, loss, .. } => {
-            // The tutorial's line: `[1,  2000] loss: 2.208`.
-            let digits = log_every.max(10_000).to_string().len();
-            bar.suspend(|| say(format!("[{epoch}, {batch:digits$}] loss: {loss:.3}")));
-        }
-        Event::Eval { epoch, evaluation, .. } if *epoch < settings.epochs => {
-            bar.set_message(format!("epoch {epoch}: {} of the test images", percent(evaluation.accuracy)));
-        }
-        Event::Done { steps, seconds, images_per_second, host_share, .. } => {
-            bar.finish_and_clear();
-            say("Finished Training");
-            let steps_per_second = if *seconds > 0.0 { *steps as f64 / seconds } else { 0.0 };
-            say(format!(
-                "{} steps in {}: {steps_per_second:.0} steps/s, {} images/s, host {} of the time",
-                count(*steps),
-                duration(*seconds),
-                count(*images_per_second as u64),
-                percent(*host_share)
-            ));
-        }
-        Event::Eval { .. } | Event::Checkpoint { .. } | Event::Stopped { .. } => {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a run reports; all but `Progress` and `Evaluating` are lines of `metrics.jsonl`.
+//! What a run reports; all but `Progress`, `Losses` and `Evaluating` are lines of `metrics.jsonl`.
 
 use std::path::PathBuf;
 
@@ -37,6 +37,9 @@ pub enum Event {
     /// Now and then, while steps are done.
     #[serde(skip)]
     Progress { epoch: u32, step: u64, steps: u64, images_per_second: f64 },
+    /// The loss of each step since the last such event, read back together.
+    #[serde(skip)]
+    Losses { first_step: u64, losses: Vec<f32> },
     /// Now and then, while the test images are looked at.
     #[serde(skip)]
     Evaluating { epoch: u32, step: u64, steps: u64 },

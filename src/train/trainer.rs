@@ -372,9 +372,10 @@ impl<'a, M: Machine> Trainer<'a, M> {
         self.position.step += losses.len() as u64;
         self.position.loss_count += losses.len() as u32;
         // One after the other, so that the sum does not depend on where the segments were cut.
-        for loss in losses {
+        for &loss in &losses {
             self.position.loss_sum += f64::from(loss);
         }
+        self.events.send(Event::Losses { first_step: segment.first_step, losses }).ok();
         Ok(())
     }
 

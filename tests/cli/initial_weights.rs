@@ -18,8 +18,9 @@ fn a_run_starts_from_given_weights() {
         let said = started.after("initial weights: ");
         let config: toml::Table = fs::read_to_string(place.path(out).join("config.toml")).unwrap().parse().unwrap();
         let recorded = &config["train"]["init"];
-        assert_eq!(recorded["file"].as_str(), place.path("first/model.safetensors").canonicalize().unwrap().to_str());
-        assert_eq!(format!("{init}, sha256 {}", recorded["sha256"].as_str().unwrap()), said);
+        let file = place.path("first/model.safetensors").canonicalize().unwrap();
+        assert_eq!(recorded["file"].as_str(), file.to_str());
+        assert_eq!(format!("{}, sha256 {}", file.display(), recorded["sha256"].as_str().unwrap()), said);
     }
     // From here on the run is its own.
     fs::remove_dir_all(place.path("first")).unwrap();
