@@ -57,8 +57,8 @@ impl Layout for Kaggle {
             files.insert(file.file_stem().unwrap_or_default().to_string_lossy().into_owned(), Some(file));
         }
         let mut pictures = Vec::with_capacity(rows.len());
-        for Row { line, id, label } in rows {
-            let refuse = |problem: &str| Error::data(format!("{LABELS} line {line}: {problem} {id:?}"));
+        for Row { number, id, label } in rows {
+            let refuse = |problem: &str| Error::data(format!("{LABELS} row {number}: {problem} {id:?}"));
             let path = files.get_mut(&id).ok_or_else(|| refuse("train has no picture of the id"))?;
             let path = path.take().ok_or_else(|| refuse("a row before it has the same id"))?;
             let label = names.partition_point(|name| *name < label) as u8;
@@ -79,8 +79,8 @@ impl Layout for Kaggle {
 }
 
 struct Row {
-    /// Counted from 1, the header's included.
-    line: u64,
+    /// As a spreadsheet counts: the header is row 1.
+    number: usize,
     id: String,
     label: String,
 }
@@ -107,10 +107,10 @@ fn read_rows(path: &Path) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(unreadable)?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let row = Row { line, id: record[id].into(), label: record[label].into() };
+        let number = rows.len() + 2;
+        let row = Row { number, id: record[id].into(), label: record[label].into() };
         if row.label.starts_with(FORMULA) {
-            return Err(Error::data(format!("{LABELS} line {line}: the label {:?} starts like a formula", row.label)));
+            return Err(Error::data(format!("{LABELS} row {number}: the label {:?} starts like a formula", row.label)));
         }
         rows.push(row);
     }

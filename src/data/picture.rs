@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 const MAX_FILE_BYTES: u64 = 1 << 28;
 /// More than any common camera's; at 3 bytes a pixel, 384 MiB.
 const MAX_PIXELS: u64 = 1 << 27;
-/// What a decoder may allocate.
-const MAX_DECODER_BYTES: u64 = 1 << 29;
+/// At 16 bits a channel, fewer pixels.
+const MAX_PIXEL_BYTES: u64 = 1 << 29;
+/// What a decoder may allocate beside the pixels: rows, and the profiles and texts in a file, which may be packed bombs.
+const MAX_DECODER_BYTES: u64 = 1 << 24;
 /// Pictures above this many pixels are decoded one at a time, so that many threads need no more memory than one.
 const LARGE_PIXELS: u64 = 1 << 24;
 static LARGE: Mutex<()> = Mutex::new(());
@@ -89,8 +91,8 @@ fn decode(bytes: &[u8], path: &Path) -> Result<RgbImage> {
 
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
-    if pixels > MAX_PIXELS || decoder.total_bytes() > MAX_DECODER_BYTES {
-        let expected = format!("expected at most {MAX_PIXELS} pixels and {MAX_DECODER_BYTES} bytes");
+    if pixels > MAX_PIXELS || decoder.total_bytes() > MAX_PIXEL_BYTES {
+        let expected = format!("expected at most {MAX_PIXELS} pixels and {MAX_PIXEL_BYTES} bytes");
         let actual = format!("got {width}×{height} pixels, {} bytes", decoder.total_bytes());
         return Err(Error::data(format!("{name} is too large to decode ({actual}, {expected})")));
     }

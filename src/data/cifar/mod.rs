@@ -140,20 +140,14 @@ impl Cifar {
         for (file, images) in self.files() {
             self.check_length(folder, file, images)?;
         }
-        let dataset = Dataset {
+        Ok(Dataset {
             name: self.name.into(),
             source: folder.display().to_string(),
             classes: self.class_names(folder)?,
             shape: SHAPE,
             train: self.read_files(folder, self.train)?,
             test: self.read_files(folder, &[self.test])?,
-        };
-        if dataset.classes.len() != self.classes {
-            let (names, expected) = (dataset.classes.len(), self.classes);
-            return Err(Error::data(format!("{} has {names} class names, expected {expected}", self.names)));
-        }
-        classes::check(self.names, &dataset.classes)?;
-        Ok(dataset)
+        })
     }
 
     /// Name and images of every file of images.
@@ -212,7 +206,13 @@ impl Cifar {
             }
             bytes => bytes?,
         };
-        self.format.class_names(self.names, &bytes)
+        let names = self.format.class_names(self.names, &bytes)?;
+        if names.len() != self.classes {
+            let (actual, expected) = (names.len(), self.classes);
+            return Err(Error::data(format!("{} has {actual} class names, expected {expected}", self.names)));
+        }
+        classes::check(self.names, &names)?;
+        Ok(names)
     }
 }
 
