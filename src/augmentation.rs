@@ -1,15 +1,17 @@
-//! How training images are varied from epoch to epoch: what a person asks for, as a flag spells it and as a table of `config.toml`.
+//! How training images are varied from epoch to epoch: what a person asks for, as a flag spells it, and as that or a table in a file.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
 /// Variations of every training image, drawn anew in every epoch; nothing by default. `reference/augment.rs` says what each means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct Augmentation {
     /// Half of the images are mirrored, left to right.
     pub flip: bool,
@@ -85,6 +87,40 @@ impl FromStr for Augmentation {
             return Err(Error::usage(format!("--augment is none or something else (got {text})")));
         }
         augmentation.check()?;
+        Ok(augmentation)
+    }
+}
+
+/// A table.
+impl Serialize for Augmentation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// A table, or text as the flag takes it.
+impl<'de> Deserialize<'de> for Augmentation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Either)
+    }
+}
+
+struct Either;
+
+impl<'de> Visitor<'de> for Either {
+    type Value = Augmentation;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table or text such as \"flip,crop=4\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Augmentation, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Augmentation, A::Error> {
+        let augmentation = Augmentation::deserialize(MapAccessDeserializer::new(map))?;
+        augmentation.check().map_err(serde::de::Error::custom)?;
         Ok(augmentation)
     }
 }

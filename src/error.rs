@@ -18,6 +18,10 @@ pub enum Error {
     #[error("{message}")]
     Usage { message: String, hint: Option<String> },
 
+    /// A setting of a run, as [`crate::train::Settings`] calls it, that cannot be used; for a person it is a flag. Exit code 2.
+    #[error("--{} {problem}", setting.replace('_', "-"))]
+    Setting { setting: &'static str, problem: String, hint: Option<String> },
+
     /// A network layer that does not fit what comes before it. Exit code 2.
     #[error("{layer}: {problem} (got {actual}, expected {expected})")]
     Shape { layer: String, problem: String, actual: String, expected: String },
@@ -72,6 +76,10 @@ impl Error {
         Self::Usage { message: message.into(), hint: None }
     }
 
+    pub fn setting(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self::Setting { setting, problem: problem.into(), hint: None }
+    }
+
     pub fn data(message: impl Into<String>) -> Self {
         Self::Data { message: message.into(), hint: None }
     }
@@ -103,6 +111,7 @@ impl Error {
         match &mut self {
             Self::Check { hint, .. }
             | Self::Usage { hint, .. }
+            | Self::Setting { hint, .. }
             | Self::Data { hint, .. }
             | Self::Checkpoint { hint, .. }
             | Self::Gpu { hint, .. } => {
@@ -118,6 +127,7 @@ impl Error {
         match self {
             Self::Check { hint, .. }
             | Self::Usage { hint, .. }
+            | Self::Setting { hint, .. }
             | Self::Data { hint, .. }
             | Self::Checkpoint { hint, .. }
             | Self::Gpu { hint, .. } => hint.clone(),
@@ -136,7 +146,7 @@ impl Error {
         match self {
             Self::Located { error, .. } => error.exit_code(),
             Self::Check { .. } => 1,
-            Self::Usage { .. } | Self::Shape { .. } => 2,
+            Self::Usage { .. } | Self::Setting { .. } | Self::Shape { .. } => 2,
             Self::Data { .. } => 3,
             Self::File { .. } | Self::CheckpointSave { .. } | Self::Checkpoint { .. } => 4,
             Self::Gpu { .. } => 5,

@@ -1,5 +1,6 @@
 //! TOML files that a person wrote, and places in them for errors to show.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +12,17 @@ use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 use crate::error::{Error, Result};
 
 /// A TOML file, read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Source {
     name: Arc<str>,
     text: Arc<str>,
+}
+
+/// Without the text, which would drown whatever it is in.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
 }
 
 /// Bytes of a file that an error is about.

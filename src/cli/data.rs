@@ -31,11 +31,6 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    pub fn options(&self) -> Options {
-        let &Self { limit, image_size, test_share, split_seed, .. } = self;
-        Options { limit, image_size, test_share, split_seed }
-    }
-
     /// The data of a run, or other data read as the run's was, but for what the flags say.
     pub fn over(&self, settings: &Settings) -> (DataSpec, Options) {
         let run = settings.data_options();

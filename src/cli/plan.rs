@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use shadegrad::nn::{Activation, Images, Network, Noise, Phase, Plan, PlanRequest};
 use shadegrad::ops::choose;
-use shadegrad::train::Settings;
+use shadegrad::train::{Recipe, Settings};
 use shadegrad::units::{bytes, count, flops};
 use shadegrad::{Error, Result};
 
@@ -18,9 +18,9 @@ pub struct PlanArgs {
     /// lenet, wide, or a network file
     #[arg(long, value_name = "NAME|FILE.toml", default_value = "lenet")]
     model: String,
-    /// Images a step
-    #[arg(long, default_value_t = 4)]
-    batch: u32,
+    /// Images a step [default: the network file's, else 4]
+    #[arg(long)]
+    batch: Option<u32>,
     /// Channels, height and width of an image
     #[arg(long, value_name = "C×H×W", default_value = "3x32x32", value_parser = image_shape)]
     image: [u32; 3],
@@ -43,17 +43,19 @@ pub fn image_shape(text: &str) -> Result<[u32; 3], String> {
 }
 
 pub fn run(arguments: &PlanArgs) -> Result<()> {
-    Settings { batch: arguments.batch, ..Settings::default() }.check()?;
-    let network = Network::load(&arguments.model)?;
+    let recipe = Recipe::of_model(&arguments.model)?;
+    let batch = arguments.batch.unwrap_or(recipe.settings.batch);
+    let settings = Settings { batch, ..recipe.settings.clone() };
+    recipe.check(&settings)?;
+    let network = recipe.network;
     let activations = network.activations(arguments.image, arguments.classes)?;
     let classes = match activations.last().map(|last| last.output.as_slice()) {
         Some(&[classes]) => classes,
         _ => return Err(Error::usage(format!("{} does not end in a linear layer", network.name))),
     };
-    let batch = arguments.batch;
     let images = Images::streamed(arguments.image, classes, batch);
     let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX };
-    let plan = request.training(&Settings::default().optimiser(), &Noise::default(), 1)?;
+    let plan = request.training(&settings.optimiser(), &Noise::default(), 1)?;
     let dispatches = plan.steps.iter().map(|step| Ok(step.op.lower(choose(&*step.op, None))?.dispatches.len()));
     let dispatches: Vec<usize> = dispatches.collect::<Result<_>>()?;
     if arguments.json {

@@ -14,7 +14,9 @@ use shadegrad::machine::GpuOptions;
 use shadegrad::nn::Network;
 use shadegrad::ops::Selection;
 use shadegrad::ops::custom::CustomKernel;
-use shadegrad::train::{Config, Event, Init, Job, Outcome, RunFolder, RunTarget, Settings, Stop, Trained, spawn};
+use shadegrad::train::{
+    Config, DataRecord, Event, Init, Job, Outcome, Recipe, RunFolder, RunTarget, Settings, Stop, Trained, spawn,
+};
 use shadegrad::{Error, Result};
 
 use super::data::{self, DataArgs};
@@ -35,12 +37,16 @@ const PATIENCE: Duration = Duration::from_secs(900);
     after_help = "Examples:\n  shadegrad train\n  shadegrad train --data shapes --model wide --epochs 10 --seed 1\n  \
                         shadegrad train --augment flip,crop=4,brightness=0.2\n  \
                         shadegrad train --epochs 20 --batch 128 --lr 0.1 --schedule cosine --warmup 1\n  \
+                        shadegrad train --config runs/lenet-1 --seed 1\n  \
                         shadegrad train --resume runs/lenet-1"
 )]
 pub struct TrainArgs {
+    /// Train with the settings, the network and the kernels of a run, of its config.toml, or of a file like it; flags win
+    #[arg(long, value_name = "RUN|FILE.toml")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// lenet, wide, or a network file [default: lenet]
+    /// lenet, wide, or a network file, which may hold settings as well [default: lenet]
     #[arg(long, value_name = "NAME|FILE.toml")]
     model: Option<String>,
     /// Passes over the training images [default: 2]
@@ -66,8 +72,8 @@ pub struct TrainArgs {
     #[arg(long, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// Nesterov momentum
-    #[arg(long)]
-    nesterov: bool,
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    nesterov: Option<bool>,
     /// [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     label_smoothing: Option<f64>,
@@ -89,7 +95,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Continue a run; the end is the same bit for bit as without the interruption
-    #[arg(long, value_name = "RUN", conflicts_with = "out")]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config"])]
     resume: Option<PathBuf>,
     /// Run a kernel of your own in place of ours, once it has passed `check`; may be given for several ops
     #[arg(long = "kernel", value_name = "OP=FILE.wgsl")]
@@ -117,6 +123,9 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     }
     let spec = data::spec(&plan.settings.data);
     let Loaded { dataset, options, .. } = data::open(&spec, &plan.settings.data_options(), say)?;
+    if let Some(data) = plan.data.filter(|data| data.sha256 != DataRecord::new(&dataset).sha256) {
+        warn(format!("{} holds other images than the run of --config was trained on: {}", dataset.source, data.source));
+    }
     let Options { limit: _, image_size, test_share, split_seed } = options;
     let settings = Settings { data: settled(&dataset), image_size, test_share, split_seed, ..plan.settings };
     let job = Arc::new(Job {
@@ -170,42 +179,58 @@ struct Request {
     network: Network,
     kernels: Vec<CustomKernel>,
     run: RunTarget,
+    /// The images that the settings are of.
+    data: Option<DataRecord>,
 }
 
 fn begin(arguments: &TrainArgs) -> Result<Request> {
-    let default = Settings::default();
-    let model = arguments.model.clone().unwrap_or(default.model);
-    let network = Network::load(&model)?;
+    let recipe = match (&arguments.config, &arguments.model) {
+        (Some(config), _) => Recipe::load(config)?,
+        (None, model) => Recipe::of_model(model.as_deref().unwrap_or("lenet"))?,
+    };
+    let network = match &arguments.model {
+        Some(model) if arguments.config.is_some() => Network::load(model)?,
+        _ => recipe.network.clone(),
+    };
     // Before a data set is downloaded for it.
     arguments.out.as_deref().map_or(Ok(()), RunFolder::require_free)?;
-    let Options { limit, image_size, test_share, split_seed } = arguments.data.options();
+    let base = recipe.settings.clone();
+    let (_, Options { limit, image_size, test_share, split_seed }) = arguments.data.over(&base);
     let settings = Settings {
-        data: arguments.data.data.clone().unwrap_or(default.data),
+        data: arguments.data.data.clone().unwrap_or(base.data),
         limit,
         image_size,
         test_share,
         split_seed,
         model: network.name.clone(),
-        epochs: arguments.epochs.unwrap_or(default.epochs),
-        batch: arguments.batch.unwrap_or(default.batch),
-        lr: arguments.lr.unwrap_or(default.lr),
-        schedule: arguments.schedule.as_deref().map_or(Ok(default.schedule), str::parse)?,
-        warmup: arguments.warmup.unwrap_or(default.warmup),
-        momentum: arguments.momentum.unwrap_or(default.momentum),
-        weight_decay: arguments.weight_decay.unwrap_or(default.weight_decay),
-        nesterov: arguments.nesterov,
-        label_smoothing: arguments.label_smoothing.unwrap_or(default.label_smoothing),
-        seed: arguments.seed.unwrap_or(default.seed),
-        log_every: arguments.log_every.unwrap_or(default.log_every),
-        init: arguments.init.as_deref().map(init).transpose()?,
-        augment: arguments.augment.as_deref().map_or(Ok(default.augment), str::parse)?,
+        epochs: arguments.epochs.unwrap_or(base.epochs),
+        batch: arguments.batch.unwrap_or(base.batch),
+        lr: arguments.lr.unwrap_or(base.lr),
+        schedule: arguments.schedule.as_deref().map_or(Ok(base.schedule), str::parse)?,
+        warmup: arguments.warmup.unwrap_or(base.warmup),
+        momentum: arguments.momentum.unwrap_or(base.momentum),
+        weight_decay: arguments.weight_decay.unwrap_or(base.weight_decay),
+        nesterov: arguments.nesterov.unwrap_or(base.nesterov),
+        label_smoothing: arguments.label_smoothing.unwrap_or(base.label_smoothing),
+        seed: arguments.seed.unwrap_or(base.seed),
+        log_every: arguments.log_every.unwrap_or(base.log_every),
+        init: arguments.init.as_deref().map(init).transpose()?.or(base.init),
+        augment: arguments.augment.as_deref().map_or(Ok(base.augment), str::parse)?,
     };
+    recipe.check(&settings)?;
     let kernels = arguments.kernels.iter().map(|kernel| match kernel.split_once('=') {
         Some((op, file)) => CustomKernel::load(Path::new(file), &*example(op)?.op),
         None => Err(Error::usage(format!("--kernel is OP=FILE.wgsl (got {kernel})"))),
     });
-    let kernels = kernels.collect::<Result<_>>()?;
-    Ok(Request { settings, network, kernels, run: arguments.out.clone().map_or(RunTarget::Next, RunTarget::New) })
+    let mut kernels: Vec<CustomKernel> = kernels.collect::<Result<_>>()?;
+    for (op, file) in &recipe.kernels {
+        if kernels.iter().all(|kernel| kernel.op() != op) {
+            kernels.push(CustomKernel::load(file, &*example(op)?.op)?);
+        }
+    }
+    let run = arguments.out.clone().map_or(RunTarget::Next, RunTarget::New);
+    let same_data = arguments.data.data.is_none() && settings.data_options() == recipe.settings.data_options();
+    Ok(Request { settings, network, kernels, run, data: recipe.data.filter(|_| same_data) })
 }
 
 /// The weights that `--init` names.
@@ -227,7 +252,7 @@ fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         ("--warmup", arguments.warmup.is_some()),
         ("--momentum", arguments.momentum.is_some()),
         ("--weight-decay", arguments.weight_decay.is_some()),
-        ("--nesterov", arguments.nesterov),
+        ("--nesterov", arguments.nesterov.is_some()),
         ("--label-smoothing", arguments.label_smoothing.is_some()),
         ("--augment", arguments.augment.is_some()),
         ("--seed", arguments.seed.is_some()),
@@ -259,7 +284,13 @@ fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         settings.data.clone_from(data);
     }
     let kernels = kernels.iter().map(|op| CustomKernel::load(&RunFolder::kernel(run, op), &*example(op)?.op));
-    Ok(Request { settings, network, kernels: kernels.collect::<Result<_>>()?, run: RunTarget::Resume(run.into()) })
+    Ok(Request {
+        settings,
+        network,
+        kernels: kernels.collect::<Result<_>>()?,
+        run: RunTarget::Resume(run.into()),
+        data: None,
+    })
 }
 
 /// The `--data` that finds the same images again, from any folder and whatever the environment says then.

@@ -27,13 +27,13 @@ impl Options {
     /// The first flag that cannot be used.
     pub fn check(&self) -> Result<()> {
         if self.limit == Some(0) {
-            return Err(Error::usage("--limit must be at least 1 (got 0)"));
+            return Err(Error::setting("limit", "must be at least 1 (got 0)"));
         }
         if let Some(size) = self.image_size.filter(|size| !(1..=MAX_IMAGE_SIZE).contains(size)) {
-            return Err(Error::usage(format!("--image-size must be 1 to {MAX_IMAGE_SIZE} (got {size})")));
+            return Err(Error::setting("image_size", format!("must be 1 to {MAX_IMAGE_SIZE} (got {size})")));
         }
         if let Some(share) = self.test_share.filter(|share| !(0.0..1.0).contains(share)) {
-            return Err(Error::usage(format!("--test-share must be at least 0 and below 1 (got {share})")));
+            return Err(Error::setting("test_share", format!("must be at least 0 and below 1 (got {share})")));
         }
         Ok(())
     }

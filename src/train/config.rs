@@ -1,13 +1,16 @@
 //! `config.toml` of a run: everything needed to run it again.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Settings;
+use super::{Recipe, Settings};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::nn::Network;
+use crate::source::Source;
 use crate::units::hexadecimal;
 
 /// The contents of `config.toml`.
@@ -95,55 +98,52 @@ impl AdapterRecord {
     }
 }
 
-/// The file as TOML lays it out.
-#[derive(Serialize, Deserialize)]
-struct File {
+/// The file as TOML lays it out, but for the network, which follows with a layer a line.
+#[derive(Serialize)]
+struct File<'a> {
     // Before the tables, as TOML wants it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    kernels: Vec<String>,
-    train: Settings,
-    network: toml::Table,
-    data: DataRecord,
-    adapter: AdapterRecord,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    kernels: &'a [String],
+    train: &'a Settings,
+    data: &'a DataRecord,
+    adapter: &'a AdapterRecord,
     versions: Versions,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Versions {
-    shadegrad: String,
+    shadegrad: &'static str,
 }
 
 impl Config {
     /// # Errors
     /// Values that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
-        let unwritable = |error: &dyn std::fmt::Display| Error::usage(format!("config.toml: {error}"));
-        let network = self.network.to_toml().parse().map_err(|error: toml::de::Error| unwritable(&error))?;
         let file = File {
-            train: self.settings.clone(),
-            network,
-            data: self.data.clone(),
-            adapter: self.adapter.clone(),
-            versions: Versions { shadegrad: env!("CARGO_PKG_VERSION").into() },
-            kernels: self.kernels.clone(),
+            train: &self.settings,
+            data: &self.data,
+            adapter: &self.adapter,
+            versions: Versions { shadegrad: env!("CARGO_PKG_VERSION") },
+            kernels: &self.kernels,
         };
-        toml::to_string(&file).map_err(|error| unwritable(&error))
+        let text = toml::to_string(&file).map_err(|error| Error::usage(format!("config.toml: {error}")))?;
+        Ok(format!("{text}\n[network]\n{}", self.network.to_toml()))
     }
 
     /// # Errors
     /// Text that is not such a file.
     pub fn parse(text: &str) -> Result<Self> {
-        let refuse = |error: &dyn std::fmt::Display| Error::checkpoint(format!("config.toml: {error}"));
-        let file: File = toml::from_str(text).map_err(|error| refuse(&error.message()))?;
-        let network = toml::to_string(&file.network).map_err(|error| refuse(&error))?;
-        file.train.check().map_err(|error| refuse(&error))?;
-        Ok(Self {
-            network: Network::parse(&network, &file.train.model).map_err(|error| refuse(&error))?,
-            settings: file.train,
-            data: file.data,
-            adapter: file.adapter,
-            kernels: file.kernels,
-        })
+        let source = Source::new("config.toml", text);
+        let read = || {
+            let recipe = Recipe::read(&source, Path::new(""))?;
+            recipe.check(&recipe.settings).map(|()| recipe)
+        };
+        let recipe = read().map_err(|error| Error::checkpoint(error.to_string()))?;
+        let (Some(data), Some(adapter)) = (recipe.data, recipe.adapter) else {
+            return Err(Error::checkpoint("config.toml is not a run's: it has no [data] and [adapter]"));
+        };
+        let kernels = recipe.kernels.into_iter().map(|(op, _)| op).collect();
+        Ok(Self { settings: recipe.settings, network: recipe.network, data, adapter, kernels })
     }
 }
 
@@ -158,6 +158,7 @@ mod tests {
         let config = Config {
             settings: Settings {
                 limit: Some(40),
+                model: "wide".into(),
                 lr: 0.1 + 0.2,
                 init: Some(Init { file: "/some where/cifar_net.safetensors".into(), sha256: "00".into() }),
                 augment: Augmentation { flip: true, crop: 4, contrast: 0.1, ..Augmentation::default() },
@@ -179,10 +180,17 @@ mod tests {
         let text = config.to_toml().unwrap();
         assert_eq!(Config::parse(&text).unwrap(), config);
         let refusal = |text: &str| Config::parse(text).unwrap_err().to_string();
+        let line = |part: &str| text.lines().position(|line| line.contains(part)).unwrap() + 1;
         assert_eq!(
             refusal(&text.replace("contrast = 0.1", "contrast = 7")),
-            "config.toml: --augment: contrast must be from 0 to 1 (got 7)"
+            format!("config.toml: line {}: --augment: contrast must be from 0 to 1 (got 7)", line("[train.augment]"))
         );
-        assert!(refusal(&text.replace("crop = 4", "shift = 4")).starts_with("config.toml: unknown field `shift`"));
+        let unknown = format!("config.toml: line {}: unknown field `shift`", line("crop = 4"));
+        assert!(refusal(&text.replace("crop = 4", "shift = 4")).starts_with(&unknown));
+        assert_eq!(
+            refusal(&text.replace("batch = 4", "batch = 0")),
+            format!("config.toml: line {}: --batch must be at least 1 (got 0)", line("batch = 4"))
+        );
+        assert!(refusal("").ends_with("it has no [data] and [adapter]"));
     }
 }

@@ -138,10 +138,15 @@ impl RunFolder {
         &self.path
     }
 
+    /// Where a run keeps its configuration.
+    pub fn config_file(path: &Path) -> PathBuf {
+        path.join(CONFIG)
+    }
+
     /// # Errors
     /// A file that cannot be read or understood.
     pub fn config(path: &Path) -> Result<Config> {
-        let file = path.join(CONFIG);
+        let file = Self::config_file(path);
         Config::parse(&fs::read_to_string(&file).map_err(Error::file("read", &file))?)
     }
 

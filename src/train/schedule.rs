@@ -47,15 +47,16 @@ impl FromStr for Schedule {
             ("step", Some(values)) => {
                 let (epochs, gamma) = values.split_once(',').unwrap_or((values, "0.1"));
                 let whole = epochs.parse().ok().filter(|&epochs| epochs > 0);
-                let epochs = whole.ok_or_else(|| refuse("step takes a whole number of epochs", epochs))?;
+                let epochs = whole.ok_or_else(|| refuse("the step schedule takes a whole number of epochs", epochs))?;
                 let share = gamma.parse().ok().filter(|&gamma| gamma > 0.0 && gamma <= 1.0);
-                let gamma = share.ok_or_else(|| refuse("step's gamma must be above 0 and at most 1", gamma))?;
+                let gamma =
+                    share.ok_or_else(|| refuse("the step schedule's gamma must be above 0 and at most 1", gamma))?;
                 Ok(Self::Step { epochs, gamma })
             }
             ("one-cycle", values) => {
                 let values = values.unwrap_or("0.3");
                 let rising = values.parse().ok().filter(|rising| (0.0..=1.0).contains(rising));
-                let rising = rising.ok_or_else(|| refuse("one-cycle's rising share must be 0 to 1", values))?;
+                let rising = rising.ok_or_else(|| refuse("the rising share of one-cycle must be 0 to 1", values))?;
                 Ok(Self::OneCycle { rising })
             }
             _ => Err(Error::usage(format!(
@@ -66,7 +67,7 @@ impl FromStr for Schedule {
 }
 
 fn refuse(problem: &str, actual: &str) -> Error {
-    Error::usage(format!("--schedule: {problem} (got {actual})"))
+    Error::usage(format!("{problem} (got {actual})"))
 }
 
 impl fmt::Display for Schedule {
@@ -185,10 +186,10 @@ mod tests {
             ("linear", format!("no schedule linear {known}")),
             ("step", format!("no schedule step {known}")),
             ("cosine:3", format!("no schedule cosine:3 {known}")),
-            ("step:0", "--schedule: step takes a whole number of epochs (got 0)".into()),
-            ("step:1.5,0.1", "--schedule: step takes a whole number of epochs (got 1.5)".into()),
-            ("step:2,nan", "--schedule: step's gamma must be above 0 and at most 1 (got nan)".into()),
-            ("one-cycle:2", "--schedule: one-cycle's rising share must be 0 to 1 (got 2)".into()),
+            ("step:0", "the step schedule takes a whole number of epochs (got 0)".into()),
+            ("step:1.5,0.1", "the step schedule takes a whole number of epochs (got 1.5)".into()),
+            ("step:2,nan", "the step schedule's gamma must be above 0 and at most 1 (got nan)".into()),
+            ("one-cycle:2", "the rising share of one-cycle must be 0 to 1 (got 2)".into()),
         ] {
             assert_eq!(text.parse::<Schedule>().unwrap_err().to_string(), message);
         }

@@ -8,22 +8,22 @@ use crate::data::Options;
 use crate::error::{Error, Result};
 use crate::nn::{Noise, Optimiser};
 
-/// The flags of `train` that decide its result.
+/// The flags of `train` that decide its result, and the keys of `[train]` in a file; what is left out is as by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// What `--data` takes.
     pub data: String,
     /// The first so many training images and test images only; all when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Side of the pictures that folders hold, once scaled and cropped; absent where no picture was read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<u32>,
     /// Share of each class held out for testing, and the seed that chooses it; absent where the data has test images.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub test_share: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
     /// Preset name or the name in the network file.
     pub model: String,
@@ -31,10 +31,8 @@ pub struct Settings {
     pub batch: u32,
     /// Where the schedule starts from, or rises to.
     pub lr: f64,
-    #[serde(default)]
     pub schedule: Schedule,
     /// Epochs, or a part of one, over which the learning rate rises to the schedule's.
-    #[serde(default)]
     pub warmup: f64,
     pub momentum: f64,
     pub weight_decay: f64,
@@ -44,9 +42,9 @@ pub struct Settings {
     /// Batches between two loss lines.
     pub log_every: u32,
     /// Weights to start from; drawn from the seed when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
-    #[serde(default, skip_serializing_if = "Augmentation::is_none")]
+    #[serde(skip_serializing_if = "Augmentation::is_none")]
     pub augment: Augmentation,
 }
 
@@ -81,32 +79,30 @@ impl Settings {
     /// # Errors
     /// The first flag that cannot be used.
     pub fn check(&self) -> Result<()> {
-        let counts = [("--epochs", self.epochs), ("--batch", self.batch), ("--log-every", self.log_every)];
-        for (flag, value) in counts {
+        let counts = [("epochs", self.epochs), ("batch", self.batch), ("log_every", self.log_every)];
+        for (setting, value) in counts {
             if value == 0 {
-                return Err(Error::usage(format!("{flag} must be at least 1 (got 0)")));
+                return Err(Error::setting(setting, "must be at least 1 (got 0)"));
             }
         }
         self.data_options().check()?;
         // As the kernels see it.
         let lr = self.lr as f32;
         if !(lr.is_finite() && lr > 0.0) {
-            return Err(Error::usage(format!("--lr must be finite and above 0 (got {})", self.lr)));
+            return Err(Error::setting("lr", format!("must be finite and above 0 (got {})", self.lr)));
         }
         self.check_warmup()?;
-        for (flag, value) in [("--momentum", self.momentum), ("--label-smoothing", self.label_smoothing)] {
+        for (setting, value) in [("momentum", self.momentum), ("label_smoothing", self.label_smoothing)] {
             if !(0.0..1.0).contains(&(value as f32)) {
-                return Err(Error::usage(format!("{flag} must be at least 0 and below 1 (got {value})")));
+                return Err(Error::setting(setting, format!("must be at least 0 and below 1 (got {value})")));
             }
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return Err(Error::usage(format!(
-                "--weight-decay must be finite and at least 0 (got {})",
-                self.weight_decay
-            )));
+            let problem = format!("must be finite and at least 0 (got {})", self.weight_decay);
+            return Err(Error::setting("weight_decay", problem));
         }
         if self.nesterov && self.momentum == 0.0 {
-            return Err(Error::usage("--nesterov needs --momentum above 0 (got 0)"));
+            return Err(Error::setting("nesterov", "needs --momentum above 0 (got 0)"));
         }
         self.augment.check()
     }
@@ -114,12 +110,13 @@ impl Settings {
     fn check_warmup(&self) -> Result<()> {
         let Self { warmup, epochs, .. } = *self;
         if !(0.0..=f64::from(epochs)).contains(&warmup) {
-            return Err(Error::usage(format!(
-                "--warmup must be 0 to --epochs (got {warmup}, expected at most {epochs})"
-            )));
+            return Err(Error::setting(
+                "warmup",
+                format!("must be 0 to --epochs (got {warmup}, expected at most {epochs})"),
+            ));
         }
         if warmup > 0.0 && matches!(self.schedule, Schedule::OneCycle { .. }) {
-            return Err(Error::usage("--warmup is for the other schedules: one-cycle begins with its own")
+            return Err(Error::setting("warmup", "is for the other schedules: one-cycle begins with its own")
                 .with_hint("--schedule one-cycle:SHARE says for which share of the steps the rate rises"));
         }
         Ok(())

@@ -14,6 +14,7 @@ mod kernels;
 #[cfg(target_os = "linux")]
 mod no_adapter;
 mod predict;
+mod recipes;
 mod report;
 mod show;
 mod tools;

@@ -43,7 +43,7 @@ fn values_out_of_range_are_named() {
             "check --model lenet --augment spin",
             "--augment has no \"spin\" (expected flip, crop=PIXELS, cutout=PIXELS, brightness=SHARE, contrast=SHARE or none)",
         ),
-        ("train --schedule step:x", "--schedule: step takes a whole number of epochs (got x)"),
+        ("train --schedule step:x", "the step schedule takes a whole number of epochs (got x)"),
         ("train --warmup 3", "--warmup must be 0 to --epochs (got 3, expected at most 2)"),
         (
             "train --schedule one-cycle --warmup 1",
