@@ -43,7 +43,7 @@ fn damaged_data_is_named() {
     place.run("train --data cifar").refuses(3, "error: data_batch_2.bin record 812: label 17, expected 0–9");
 
     fs::File::create(folder.join("data_batch_3.bin")).unwrap().set_len(1_234_567).unwrap();
-    let hint = "the file is cut short or is not CIFAR-10's binary version; `shadegrad download` fetches a good one";
+    let hint = "the file is cut short or is not CIFAR's binary version; `shadegrad download` fetches a good CIFAR-10";
     let message = format!("error: data_batch_3.bin has 1234567 bytes, expected 30730000\nhint: {hint}");
     place.run("train --data cifar").refuses(3, &message);
     let mut command = place.command("train");
