@@ -37,11 +37,17 @@ impl DataArgs {
         let options = Options {
             limit: self.limit.or(run.limit),
             image_size: self.image_size.or(run.image_size),
-            // Other data may have test images of its own.
-            test_share: self.test_share.or(run.test_share.filter(|_| self.data.is_none())),
-            split_seed: self.split_seed.or(run.split_seed.filter(|_| self.data.is_none())),
+            // The same pictures in another place are split as the run split them: no image it was trained on is one to test it with.
+            test_share: self.test_share.or(run.test_share),
+            split_seed: self.split_seed.or(run.split_seed),
+            inherited: self.inherits(),
         };
         (spec(self.data.as_ref().unwrap_or(&settings.data)), options)
+    }
+
+    /// Whether other data is read with the options of a run, none of them given here.
+    pub fn inherits(&self) -> bool {
+        self.data.is_some() && self.image_size.is_none() && self.test_share.is_none() && self.split_seed.is_none()
     }
 }
 

@@ -49,7 +49,7 @@ pub fn run(arguments: &ReportArgs) -> Result<()> {
             config.data.require_classes(&loaded.dataset)?;
             test(arguments, &config, &loaded.dataset, &path)?;
         }
-        Err(error) if arguments.data.data.is_none() => {
+        Err(error @ (Error::Data { .. } | Error::File { .. })) if arguments.data.data.is_none() => {
             warn(format!("{error}; the report has no images: --data names where they are"));
             report::write(run, None, &path)?;
         }

@@ -122,11 +122,12 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         None => {}
     }
     let spec = data::spec(&plan.settings.data);
-    let Loaded { dataset, options, .. } = data::open(&spec, &plan.settings.data_options(), say)?;
+    let asked = Options { inherited: arguments.data.inherits(), ..plan.settings.data_options() };
+    let Loaded { dataset, options, .. } = data::open(&spec, &asked, say)?;
     if let Some(data) = plan.data.filter(|data| data.sha256 != DataRecord::new(&dataset).sha256) {
         warn(format!("{} holds other images than the run of --config was trained on: {}", dataset.source, data.source));
     }
-    let Options { limit: _, image_size, test_share, split_seed } = options;
+    let Options { image_size, test_share, split_seed, .. } = options;
     let settings = Settings { data: settled(&dataset), image_size, test_share, split_seed, ..plan.settings };
     let job = Arc::new(Job {
         run: plan.run,
@@ -195,7 +196,7 @@ fn begin(arguments: &TrainArgs) -> Result<Request> {
     // Before a data set is downloaded for it.
     arguments.out.as_deref().map_or(Ok(()), RunFolder::require_free)?;
     let base = recipe.settings.clone();
-    let (_, Options { limit, image_size, test_share, split_seed }) = arguments.data.over(&base);
+    let (_, Options { limit, image_size, test_share, split_seed, .. }) = arguments.data.over(&base);
     let settings = Settings {
         data: arguments.data.data.clone().unwrap_or(base.data),
         limit,

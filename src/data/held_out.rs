@@ -33,6 +33,7 @@ pub(super) fn resolved(options: &Options) -> Options {
         image_size: Some(options.image_size.unwrap_or(Options::IMAGE_SIZE)),
         test_share: Some(options.test_share.unwrap_or(Options::TEST_SHARE)),
         split_seed: Some(options.split_seed.unwrap_or(Options::SPLIT_SEED)),
+        inherited: options.inherited,
     }
 }
 

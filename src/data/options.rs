@@ -16,6 +16,8 @@ pub struct Options {
     pub test_share: Option<f64>,
     /// Decides which images are held out. Not the seed of the training: a second run must not train on the first one's test images.
     pub split_seed: Option<u64>,
+    /// They are those of a run that read other data: one that has no say about this data is passed over, not refused.
+    pub inherited: bool,
 }
 
 impl Options {

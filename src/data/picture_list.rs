@@ -51,6 +51,10 @@ impl PictureList {
         let (first, mut inner) = (self.files.len(), Vec::new());
         for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
             let entry = entry.map_err(Error::file("read", folder))?;
+            // Passed over, as where a data set is read.
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             if entry.file_type().map_err(Error::file("read", folder))?.is_dir() {
                 inner.push(entry.file_name());
             } else if is_picture_name(&entry.file_name()) {
@@ -131,8 +135,19 @@ mod tests {
     #[test]
     fn pictures_come_in_the_order_of_their_numbers() {
         let place = tempfile::tempdir().unwrap();
-        let names = ["10.png", "9.JPG", "b.jpeg", "a.png", "notes.txt", "inner/1.png", "inner/09.png", "x.PNG"];
-        fs::create_dir(place.path().join("inner")).unwrap();
+        let names = [
+            "._9.JPG",
+            ".thumbnails/1.png",
+            "10.png",
+            "9.JPG",
+            "b.jpeg",
+            "a.png",
+            "notes.txt",
+            "inner/1.png",
+            "inner/09.png",
+            "x.PNG",
+        ];
+        ["inner", ".thumbnails"].iter().for_each(|name| fs::create_dir(place.path().join(name)).unwrap());
         names.iter().for_each(|name| fs::write(place.path().join(name), "").unwrap());
         let found = |paths: &[PathBuf]| PictureList::find(paths);
         let ids = |list: &PictureList| (0..list.len()).map(|i| list.id(i)).collect::<Vec<_>>();

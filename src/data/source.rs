@@ -94,8 +94,11 @@ pub fn load(spec: &DataSpec, options: &Options, progress: &mut dyn FnMut(Progres
 }
 
 /// # Errors
-/// An option that was asked for and had no say.
+/// An option that a person asked for and that had no say.
 fn require_use(loaded: &Loaded, asked: &Options) -> Result<()> {
+    if asked.inherited {
+        return Ok(());
+    }
     let Loaded { dataset, options: used, .. } = loaded;
     let side = dataset.shape.height;
     if let Some(size) = asked.image_size.filter(|&size| used.image_size.is_none() && size != side) {

@@ -8,6 +8,7 @@ use super::records::pack;
 use super::{Classifier, INFERENCE_BATCH};
 use crate::data::{ImageShape, Split};
 use crate::error::Result;
+use crate::geometry::product;
 use crate::gpu::{Buffer, Device, Program, StepRow, StepTable, Submission};
 use crate::nn::{Images, Network, Plan, PlanRequest};
 use crate::ops::Selection;
@@ -78,7 +79,8 @@ pub(super) struct GpuInference {
 }
 
 impl GpuInference {
-    /// `images` is the window of records that it passes images through; `parameters` the buffer to take them from, where it exists.
+    /// `images` is the window of records that it passes images through, made smaller where the adapter has not the room for so many at a
+    /// time; `parameters` the buffer to take them from, where it exists.
     pub fn new(
         device: &Device,
         network: &Network,
@@ -87,6 +89,12 @@ impl GpuInference {
         parameters: Option<&Buffer>,
     ) -> Result<Self> {
         let max_bytes = device.max_binding_bytes();
+        let mut images = images;
+        let outputs = network.classifier(images.shape, images.classes)?;
+        let largest =
+            outputs.iter().map(|activation| product(&activation.output)).chain([product(&images.shape)]).max();
+        let room = max_bytes / (4 * largest.unwrap_or(1) as u64).max(1);
+        images.records[0] = images.records[0].min(u32::try_from(room).unwrap_or(u32::MAX)).max(1);
         let plan = PlanRequest { network, images, batch: images.records[0], max_bytes }.inference()?;
         let shared: Vec<_> = parameters.map(|buffer| ("parameters", buffer)).into_iter().collect();
         let mut memory = Memory::new(device, &plan, &shared)?;

@@ -5,10 +5,14 @@ use image::{Rgb, RgbImage};
 use plotters::style::RGBColor;
 
 use crate::chart::{self, INK, MIDDLE, shorten};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A picture that is narrower is enlarged, a pixel to a square of pixels.
 const MIN_WIDTH: u32 = 160;
+/// A picture is not enlarged beyond this height.
+const MAX_HEIGHT: u32 = 4096;
+/// Of the whole: room for the largest picture that can be opened, and its lines.
+const MAX_PIXELS: u64 = 1 << 28;
 /// Pixels around a picture, and of the frame around one with a wrong line.
 const MARGIN: u32 = 12;
 const FRAME: u32 = 5;
@@ -38,7 +42,8 @@ pub fn captioned_grid(tiles: &[Captioned], columns: usize) -> Result<Vec<u8>> {
     let columns = columns.clamp(1, tiles.len().max(1)) as u32;
     let rows = (tiles.len() as u32).div_ceil(columns);
     let (width, height) = tiles.first().map_or((1, 1), |tile| tile.picture.dimensions());
-    let scale = MIN_WIDTH.div_ceil(width.max(1));
+    // Not beyond what a thin picture can grow to.
+    let scale = MIN_WIDTH.div_ceil(width.max(1)).min(MAX_HEIGHT / height.max(1)).max(1);
     let (width, height) = (scale * width, scale * height);
     // A line of 160 pixels takes 14 letters.
     let letters = (width / 20).max(18);
@@ -46,6 +51,14 @@ pub fn captioned_grid(tiles: &[Captioned], columns: usize) -> Result<Vec<u8>> {
     let line_height = letters * 4 / 3;
     let lines = tiles.iter().map(|tile| tile.lines.len()).max().unwrap_or(0) as u32;
     let (pitch_x, pitch_y) = (width + MARGIN, height + lines * line_height + 2 * MARGIN);
+    let sides = [(columns, pitch_x), (rows, pitch_y)]
+        .map(|(count, pitch)| u64::from(count) * u64::from(pitch) + u64::from(MARGIN));
+    if sides[0].saturating_mul(sides[1]) > MAX_PIXELS {
+        let [width, height] = sides;
+        let problem =
+            format!("the picture would be too large (got {width}×{height} pixels, expected at most {MAX_PIXELS})");
+        return Err(Error::usage(problem));
+    }
     let mut sheet = RgbImage::from_pixel(columns * pitch_x + MARGIN, rows * pitch_y + MARGIN, Rgb([255; 3]));
     let place = |index: usize| {
         let (column, row) = (index as u32 % columns, index as u32 / columns);
@@ -109,5 +122,14 @@ mod tests {
             assert!(under(6, 30, &|[red, green, blue]| red < 80 && green < 80 && blue < 90), "dark letters");
             assert!(under(30, 54, &|[red, green, _]| red > 150 && green < 100), "red letters");
         }
+    }
+
+    #[test]
+    fn a_thin_picture_stays_small_and_a_huge_sheet_is_refused() {
+        let tile = |width, height| Captioned { picture: RgbImage::new(width, height), lines: Vec::new() };
+        let png = captioned_grid(&[tile(1, 5000)], 1).unwrap();
+        assert_eq!(image::load_from_memory(&png).unwrap().height(), 5000 + 3 * 12);
+        let message = captioned_grid(&vec![tile(32, 32); 20_000], 1).unwrap_err().to_string();
+        assert!(message.starts_with("the picture would be too large (got 184×"), "{message}");
     }
 }

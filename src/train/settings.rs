@@ -125,7 +125,7 @@ impl Settings {
     /// How the data is read.
     pub fn data_options(&self) -> Options {
         let &Self { limit, image_size, test_share, split_seed, .. } = self;
-        Options { limit, image_size, test_share, split_seed }
+        Options { limit, image_size, test_share, split_seed, inherited: false }
     }
 
     /// Of every step, where an epoch has so many batches.

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecord, Writer};
+use csv::{ByteRecord, ReaderBuilder, Writer};
 
 use super::durable::replace;
 use crate::error::{Error, Result};
@@ -93,9 +93,10 @@ fn written(
     file.rewind().map_err(unreadable())?;
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
     let (mut next, mut end) = (0, 0);
-    let mut row = StringRecord::new();
+    // Bytes: a kill may have left half a character.
+    let mut row = ByteRecord::new();
     let mut is_header = true;
-    while reader.read_record(&mut row).map_err(|error| unreadable()(error.into()))? {
+    while reader.read_byte_record(&mut row).map_err(|error| unreadable()(error.into()))? {
         if reader.position().byte() == length && last != [b'\n'] {
             break;
         }
@@ -105,12 +106,17 @@ fn written(
             }
         } else {
             let found = row.get(0).unwrap_or_default();
-            let fits = |place: usize| harmless(&id(place)) == found;
+            let fits = |place: usize| harmless(&id(place)).as_bytes() == found;
             let candidates = next..if may_skip { count } else { count.min(next + 1) };
             next = match candidates.into_iter().find(|&place| fits(place)) {
                 Some(place) => place + 1,
-                None if next < count => return Err(other(format!("got id {found}, expected {}", id(next)))),
-                None => return Err(other(format!("got id {found} behind the last"))),
+                None => {
+                    let found = String::from_utf8_lossy(found);
+                    return Err(other(match next < count {
+                        true => format!("got id {found}, expected {}", id(next)),
+                        false => format!("got id {found} behind the last"),
+                    }));
+                }
             };
         }
         end = reader.position().byte();

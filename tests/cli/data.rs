@@ -48,9 +48,13 @@ fn a_folder_of_pictures_trains_resumes_and_evaluates() {
         .run("train --resume run --split-seed 0")
         .refuses(2, "error: --split-seed cannot change when a run is resumed");
 
+    // Elsewhere they are split as the run split them.
+    fs::rename(place.path("photos"), place.path("moved")).unwrap();
+    assert_eq!(place.run("eval run --data moved").success().after("split: "), split);
+
     // Data with test images of its own is no less welcome to `eval` after that.
     fs::create_dir(place.path("split")).unwrap();
-    fs::rename(place.path("photos"), place.path("split/train")).unwrap();
+    fs::rename(place.path("moved"), place.path("split/train")).unwrap();
     fs::create_dir_all(place.path("split/test/cat")).unwrap();
     fs::copy(place.path("split/train/cat/1.jpg"), place.path("split/test/cat/1.jpg")).unwrap();
     assert!(place.run("eval run --data split").success().after("accuracy: ").ends_with(" of 1 test images"));

@@ -115,6 +115,7 @@ fn a_report_without_its_images_says_so() {
     assert!(page.contains("The images themselves are not in this page") && !page.contains("data:image/jpeg"));
 
     place.run("report run --data photos").refusal(3);
+    place.run("report run --limit 0").refuses(2, "error: --limit must be at least 1 (got 0)");
     place.run("report nothing").refusal(4);
     let refusal = place.run("report run --data shapes --device cpu").refusal(3);
     assert!(refusal.contains("other classes than the run was trained on"), "{refusal}");

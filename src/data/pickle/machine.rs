@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use super::{Import, Place, Result, Value};
 
 /// Longest module or name that is read.
-const MAX_NAME: usize = 256;
+pub(super) const MAX_NAME: usize = 256;
 
 /// The stack machine.
 pub(super) struct Machine<'a> {
     input: &'a [u8],
     at: usize,
     values: Vec<Value<'a>>,
+    /// Bytes of text decoded so far.
+    decoded: usize,
     stack: Vec<Place>,
     /// Heights of the stack at each mark.
     marks: Vec<usize>,
@@ -20,7 +22,15 @@ pub(super) struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     pub fn new(input: &'a [u8]) -> Self {
-        Self { input, at: 0, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
+        Self {
+            input,
+            at: 0,
+            values: Vec::new(),
+            decoded: 0,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        }
     }
 
     pub fn into_values(self) -> Vec<Value<'a>> {
@@ -238,6 +248,11 @@ impl<'a> Machine<'a> {
                 return Err(format!("it holds an array of {}, expected u1", name[..name.len().min(8)].escape_ascii()));
             }
             (Import::Encode, [Value::Bytes(text), Value::Bytes(codec)]) if **codec == *b"latin1" => {
+                // A text may be referred to any number of times.
+                self.decoded += text.len();
+                if self.decoded > self.input.len() {
+                    return Err("it decodes more text than it holds".into());
+                }
                 Value::Bytes(latin1(text)?.into())
             }
             _ => return Err("it makes what is no array of bytes".into()),

@@ -10,7 +10,7 @@ mod machine;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use self::machine::Machine;
+use self::machine::{MAX_NAME, Machine};
 
 /// CIFAR-100's 50,000 records take about 250,000. Each makes one value at most, which bounds the memory.
 const MAX_OPCODES: usize = 1 << 20;
@@ -63,7 +63,8 @@ impl<'a> Pickle<'a> {
                 let values = machine.into_values();
                 let Value::Dict(pairs) = &values[root] else { return Err("it holds no dictionary".into()) };
                 let entry = |&(key, value): &(Place, Place)| match &values[key] {
-                    Value::Bytes(key) => Ok((key.to_vec(), value)),
+                    Value::Bytes(key) if key.len() <= MAX_NAME => Ok((key.to_vec(), value)),
+                    Value::Bytes(_) => Err("a key of its dictionary is too long".to_string()),
                     _ => Err("a key of its dictionary is no text".to_string()),
                 };
                 let entries = pairs.iter().map(entry).collect::<Result<_>>()?;
@@ -200,6 +201,11 @@ mod tests {
         let itself = b"}q\0U\x01ah\0s.";
         assert!(Pickle::read(itself).unwrap().integers("a").is_none());
         assert_eq!(problem(&b"]".repeat(MAX_OPCODES + 1)), "it has more than 1048576 opcodes");
+        // One text, decoded again and again.
+        let text = [&b"X\xe8\x03\0\0"[..], &[b'a'; 1000], b"q\x01"].concat();
+        let once = b"h\0h\x01h\x02\x86R0";
+        let many = [&b"c_codecs\nencode\nq\0"[..], &text, b"X\x06\0\0\0latin1q\x02", &once.repeat(9)].concat();
+        assert_eq!(problem(&many), "it decodes more text than it holds");
     }
 
     #[test]
