@@ -28,9 +28,12 @@ fn a_report_is_one_file_and_its_command_runs_the_same_again() {
     let accuracy = trained.after("Accuracy of the network on the 80 test images: ");
     assert_eq!(element(&page, "<li><strong>"), accuracy);
 
-    let command = element(&page, "<code>shadegrad ");
-    let again = place.run(&format!("{command} --out again")).success();
-    assert_eq!(again.weights_sha256(), trained.weights_sha256());
+    let (_, after) = page.split_once("<code>shadegrad ").unwrap();
+    for (part, folder) in [(page.as_str(), "flags"), (after, "config")] {
+        let command = element(part, "<code>shadegrad ");
+        let again = place.run(&format!("{command} --out {folder}")).success();
+        assert_eq!(again.weights_sha256(), trained.weights_sha256(), "{command}");
+    }
 
     // The same page from the folder alone.
     let written = place.run("report run --out elsewhere.html").success();
