@@ -2,10 +2,11 @@
 
 use clap::Args;
 use serde_json::json;
-use shadegrad::nn::{Activation, Images, Network, Noise, Phase, Plan, PlanRequest};
+use shadegrad::geometry::{Window, product};
+use shadegrad::nn::{Activation, Images, Layer, Network, Noise, Phase, Plan, PlanRequest, Role};
 use shadegrad::ops::choose;
 use shadegrad::train::{Recipe, Settings};
-use shadegrad::units::{bytes, count, flops};
+use shadegrad::units::{bytes, count, flops, percent};
 use shadegrad::{Error, Result};
 
 use super::print::say;
@@ -62,7 +63,11 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
         say(serde_json::to_string_pretty(&as_json(&network, &activations, &plan, &dispatches)).unwrap_or_default());
         return Ok(());
     }
+    say(format!("{}: images of {}, {classes} classes, batch {batch}", network.name, shape(&arguments.image)));
+    say("");
     layers(&network, &activations, &plan, arguments.image);
+    say("");
+    totals(&plan, &dispatches);
     if arguments.ops {
         say("");
         ops(&plan, &dispatches);
@@ -86,28 +91,106 @@ fn layer_parameters(plan: &Plan, layer: &str) -> u64 {
     own.map(|parameter| parameter.length() as u64).sum()
 }
 
-fn shape(batch: u32, sizes: &[u32]) -> String {
-    std::iter::once(&batch).chain(sizes).map(u32::to_string).collect::<Vec<_>>().join("×")
+/// Bytes that a training step keeps for what a layer computes: its output, the gradient of its input. Parameters are apart.
+fn layer_bytes(plan: &Plan, layer: &str) -> u64 {
+    let own = plan.storages.iter().enumerate().filter(|(place, _)| {
+        // Other tensors of a storage are views of the first.
+        let first = plan.tensors.iter().find(|tensor| tensor.storage == *place);
+        first.is_some_and(|tensor| {
+            tensor.role == Role::Activation && tensor.name.split_once('.').is_some_and(|(name, _)| name == layer)
+        })
+    });
+    own.map(|(_, storage)| 4 * storage.length as u64).sum()
+}
+
+fn shape(sizes: &[u32]) -> String {
+    sizes.iter().map(u32::to_string).collect::<Vec<_>>().join("×")
+}
+
+/// What there is to say about a layer beside its shapes: `5×5, stride 2`.
+fn details(layer: &Layer) -> String {
+    let pair = |[height, width]: [u32; 2]| match height == width {
+        true => height.to_string(),
+        false => format!("{height}×{width}"),
+    };
+    let window = |window: &Window, stride: [u32; 2]| {
+        let mut text = shape(&window.kernel_size);
+        for (name, value, default) in [
+            ("stride", window.stride, stride),
+            ("padding", window.padding, [0; 2]),
+            ("dilation", window.dilation, [1; 2]),
+        ] {
+            if value != default {
+                text.push_str(&format!(", {name} {}", pair(value)));
+            }
+        }
+        text
+    };
+    match layer {
+        Layer::Conv2d { window: shape, .. } => window(shape, [1; 2]),
+        Layer::MaxPool2d { window: shape } | Layer::AvgPool2d { window: shape } => window(shape, shape.kernel_size),
+        Layer::Dropout { p } => format!("p {p}"),
+        Layer::GlobalAvgPool2d | Layer::Relu | Layer::Flatten | Layer::Linear { .. } => String::new(),
+    }
 }
 
 fn layers(network: &Network, activations: &[Activation], plan: &Plan, image: [u32; 3]) {
-    let mut rows = vec![["layer", "type", "output", "parameters", "forward"].map(String::from).to_vec()];
-    rows.push(vec!["input".into(), "".into(), shape(plan.batch, &image), "".into(), "".into()]);
+    let heading = ["layer", "type", "window", "output", "parameters", "share", "forward", "share", "memory"];
+    let mut rows = vec![heading.map(String::from).to_vec()];
+    let input =
+        ["input", "", "", &shape(&image), "", "", "", "", &bytes(4 * plan.batch as u64 * product(&image) as u64)];
+    rows.push(input.map(String::from).to_vec());
+    let forward: u64 = network.layers.iter().map(|named| forward_flops(plan, &named.name)).sum();
+    let or_nothing = |amount: u64, text: fn(u64) -> String| if amount > 0 { text(amount) } else { String::new() };
+    let share = |part: u64, whole: u64| if part > 0 { percent(part as f64 / whole as f64) } else { String::new() };
     for (named, activation) in network.layers.iter().zip(activations) {
-        let parameters = layer_parameters(plan, &named.name);
+        let (parameters, work) = (layer_parameters(plan, &named.name), forward_flops(plan, &named.name));
         rows.push(vec![
             named.name.clone(),
             named.layer.kind().into(),
-            shape(plan.batch, &activation.output),
-            if parameters > 0 { count(parameters) } else { String::new() },
-            flops(forward_flops(plan, &named.name)),
+            details(&named.layer),
+            shape(&activation.output),
+            or_nothing(parameters, count),
+            share(parameters, plan.parameter_count()),
+            or_nothing(work, flops),
+            share(work, forward),
+            or_nothing(layer_bytes(plan, &named.name), bytes),
         ]);
     }
-    lines(&[Align::Left, Align::Left, Align::Right, Align::Right, Align::Right], &rows).iter().for_each(say);
-    say("");
-    say(format!("parameters: {} ({})", count(plan.parameter_count()), bytes(4 * plan.parameter_count())));
-    say(format!("a training step: {} ops, {}", plan.steps.len(), flops(plan.flops())));
-    say(format!("memory: {} of tensors at batch {}, the training images not counted", bytes(plan.bytes()), plan.batch));
+    let mut alignment = [Align::Right; 9];
+    alignment[..3].fill(Align::Left);
+    lines(&alignment, &rows).iter().for_each(say);
+}
+
+fn totals(plan: &Plan, dispatches: &[usize]) {
+    let of = |roles: &[Role]| {
+        let held = plan.storages.iter().enumerate().filter(|(place, _)| {
+            plan.tensors.iter().any(|tensor| tensor.storage == *place && roles.contains(&tensor.role))
+        });
+        held.map(|(_, storage)| 4 * storage.length as u64).sum::<u64>()
+    };
+    let trained = plan.parameter_count();
+    say(format!("parameters: {} ({})", count(trained), bytes(4 * trained)));
+    let phase = |phases: &[Phase]| {
+        plan.steps.iter().filter(|step| phases.contains(&step.phase)).map(|step| step.op.flops()).sum::<u64>()
+    };
+    say(format!(
+        "a training step: {}: forward {}, backward {}, update {}; {} ops, {} dispatches",
+        flops(plan.flops()),
+        flops(phase(&[Phase::Gather, Phase::Forward, Phase::Loss])),
+        flops(phase(&[Phase::Backward])),
+        flops(phase(&[Phase::Update])),
+        plan.steps.len(),
+        dispatches.iter().sum::<usize>()
+    ));
+    say(format!(
+        "memory: {} at batch {}: {} of parameters, gradients and momentum, {} of activations and their gradients; the training images \
+         not counted",
+        bytes(plan.bytes()),
+        plan.batch,
+        bytes(of(&[Role::Parameter, Role::Gradient, Role::Momentum])),
+        bytes(of(&[Role::Activation]))
+    ));
 }
 
 fn ops(plan: &Plan, dispatches: &[usize]) {
@@ -133,9 +216,12 @@ fn as_json(network: &Network, activations: &[Activation], plan: &Plan, dispatche
         json!({
             "name": named.name,
             "type": named.layer.kind(),
+            "details": details(&named.layer),
+            "input": activation.input,
             "output": activation.output,
             "parameters": layer_parameters(plan, &named.name),
             "forward_flops": forward_flops(plan, &named.name),
+            "memory_bytes": layer_bytes(plan, &named.name),
         })
     });
     let ops = plan.steps.iter().zip(dispatches).map(|(step, dispatches)| {

@@ -1,9 +1,10 @@
 //! `shadegrad train`.
 
 mod drawing;
+mod request;
 mod sparkline;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,17 +12,13 @@ use clap::Args;
 use shadegrad::data::{DataSpec, Dataset, Loaded, Options};
 use shadegrad::gpu::Adapter;
 use shadegrad::machine::GpuOptions;
-use shadegrad::nn::Network;
 use shadegrad::ops::Selection;
 use shadegrad::ops::custom::CustomKernel;
-use shadegrad::train::{
-    Config, DataRecord, Event, Init, Job, Outcome, Recipe, RunFolder, RunTarget, Settings, Stop, Trained, spawn,
-};
+use shadegrad::train::{DataRecord, Event, Job, Outcome, Settings, Stop, spawn};
 use shadegrad::{Error, Result};
 
 use super::data::{self, DataArgs};
 use super::device::DeviceArgs;
-use super::kernels::example;
 use super::print::{fail, percent, say, warn};
 use super::report;
 use super::shader;
@@ -107,8 +104,8 @@ pub struct TrainArgs {
 
 pub fn run(arguments: &TrainArgs) -> Result<()> {
     let plan = match &arguments.resume {
-        None => begin(arguments)?,
-        Some(run) => resume(arguments, run)?,
+        None => request::begin(arguments)?,
+        Some(run) => request::resume(arguments, run)?,
     };
     plan.settings.check()?;
     let adapter = arguments.device.open()?;
@@ -172,126 +169,6 @@ fn accept(adapter: &Adapter, kernels: &[CustomKernel]) -> Result<()> {
         say(format!("kernel: {} runs {}, {cases} cases passed", kernel.name(), kernel.op()));
     }
     Ok(())
-}
-
-/// What to train and where to put it.
-struct Request {
-    settings: Settings,
-    network: Network,
-    kernels: Vec<CustomKernel>,
-    run: RunTarget,
-    /// The images that the settings are of.
-    data: Option<DataRecord>,
-}
-
-fn begin(arguments: &TrainArgs) -> Result<Request> {
-    let recipe = match (&arguments.config, &arguments.model) {
-        (Some(config), _) => Recipe::load(config)?,
-        (None, model) => Recipe::of_model(model.as_deref().unwrap_or("lenet"))?,
-    };
-    let network = match &arguments.model {
-        Some(model) if arguments.config.is_some() => Network::load(model)?,
-        _ => recipe.network.clone(),
-    };
-    // Before a data set is downloaded for it.
-    arguments.out.as_deref().map_or(Ok(()), RunFolder::require_free)?;
-    let base = recipe.settings.clone();
-    let (_, Options { limit, image_size, test_share, split_seed, .. }) = arguments.data.over(&base);
-    let settings = Settings {
-        data: arguments.data.data.clone().unwrap_or(base.data),
-        limit,
-        image_size,
-        test_share,
-        split_seed,
-        model: network.name.clone(),
-        epochs: arguments.epochs.unwrap_or(base.epochs),
-        batch: arguments.batch.unwrap_or(base.batch),
-        lr: arguments.lr.unwrap_or(base.lr),
-        schedule: arguments.schedule.as_deref().map_or(Ok(base.schedule), str::parse)?,
-        warmup: arguments.warmup.unwrap_or(base.warmup),
-        momentum: arguments.momentum.unwrap_or(base.momentum),
-        weight_decay: arguments.weight_decay.unwrap_or(base.weight_decay),
-        nesterov: arguments.nesterov.unwrap_or(base.nesterov),
-        label_smoothing: arguments.label_smoothing.unwrap_or(base.label_smoothing),
-        seed: arguments.seed.unwrap_or(base.seed),
-        log_every: arguments.log_every.unwrap_or(base.log_every),
-        init: arguments.init.as_deref().map(init).transpose()?.or(base.init),
-        augment: arguments.augment.as_deref().map_or(Ok(base.augment), str::parse)?,
-    };
-    recipe.check(&settings)?;
-    let kernels = arguments.kernels.iter().map(|kernel| match kernel.split_once('=') {
-        Some((op, file)) => CustomKernel::load(Path::new(file), &*example(op)?.op),
-        None => Err(Error::usage(format!("--kernel is OP=FILE.wgsl (got {kernel})"))),
-    });
-    let mut kernels: Vec<CustomKernel> = kernels.collect::<Result<_>>()?;
-    for (op, file) in &recipe.kernels {
-        if kernels.iter().all(|kernel| kernel.op() != op) {
-            kernels.push(CustomKernel::load(file, &*example(op)?.op)?);
-        }
-    }
-    let run = arguments.out.clone().map_or(RunTarget::Next, RunTarget::New);
-    let same_data = arguments.data.data.is_none() && settings.data_options() == recipe.settings.data_options();
-    Ok(Request { settings, network, kernels, run, data: recipe.data.filter(|_| same_data) })
-}
-
-/// The weights that `--init` names.
-fn init(path: &Path) -> Result<Init> {
-    Init::new(&Trained::find(path, None)?.file)
-}
-
-/// The settings of a run that continues: its own, but for a longer end, another learning rate and another place of the same images.
-/// Of a schedule, another learning rate is the whole curve's, from the next step on.
-fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
-    let fixed = [
-        ("--limit", arguments.data.limit.is_some()),
-        ("--image-size", arguments.data.image_size.is_some()),
-        ("--test-share", arguments.data.test_share.is_some()),
-        ("--split-seed", arguments.data.split_seed.is_some()),
-        ("--model", arguments.model.is_some()),
-        ("--batch", arguments.batch.is_some()),
-        ("--schedule", arguments.schedule.is_some()),
-        ("--warmup", arguments.warmup.is_some()),
-        ("--momentum", arguments.momentum.is_some()),
-        ("--weight-decay", arguments.weight_decay.is_some()),
-        ("--nesterov", arguments.nesterov.is_some()),
-        ("--label-smoothing", arguments.label_smoothing.is_some()),
-        ("--augment", arguments.augment.is_some()),
-        ("--seed", arguments.seed.is_some()),
-        ("--log-every", arguments.log_every.is_some()),
-        ("--init", arguments.init.is_some()),
-        ("--kernel", !arguments.kernels.is_empty()),
-    ];
-    if let Some((flag, _)) = fixed.iter().find(|(_, given)| *given) {
-        return Err(Error::usage(format!("{flag} cannot change when a run is resumed")));
-    }
-    if run.is_file() {
-        return Err(Error::usage(format!("{} is a file, expected a run folder", run.display()))
-            .with_hint("name the folder that it lies in"));
-    }
-    let Config { mut settings, network, kernels, .. } = RunFolder::config(run)?;
-    if let Some(epochs) = arguments.epochs.filter(|&epochs| epochs != settings.epochs) {
-        settings.epochs = epochs;
-        if settings.schedule.follows_end() {
-            let schedule = settings.schedule;
-            warn(format!(
-                "the learning rate goes on as if the {schedule} schedule had been for {epochs} epochs from the start"
-            ));
-        }
-    }
-    if let Some(lr) = arguments.lr {
-        settings.lr = lr;
-    }
-    if let Some(data) = &arguments.data.data {
-        settings.data.clone_from(data);
-    }
-    let kernels = kernels.iter().map(|op| CustomKernel::load(&RunFolder::kernel(run, op), &*example(op)?.op));
-    Ok(Request {
-        settings,
-        network,
-        kernels: kernels.collect::<Result<_>>()?,
-        run: RunTarget::Resume(run.into()),
-        data: None,
-    })
 }
 
 /// The `--data` that finds the same images again, from any folder and whatever the environment says then.

@@ -4,19 +4,28 @@ use crate::error::{Error, Result};
 use crate::geometry::{Conv2d, GeometryError, Pool2d, Window, product};
 use crate::ops::MAX_TERMS;
 
-/// How many outputs a linear layer has.
+/// How many outputs a layer has: channels or features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Features {
+pub enum Outputs {
     Fixed(u32),
     /// One a class of whatever data the network is trained on; `out_features = "classes"` in a file.
     Classes,
+}
+
+impl Outputs {
+    fn count(self, classes: u32) -> u32 {
+        match self {
+            Self::Fixed(count) => count,
+            Self::Classes => classes,
+        }
+    }
 }
 
 /// One layer. Shapes leave out the batch: (channels, height, width), or (features) once flat.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Layer {
     /// Source: PyTorch nn.Conv2d.
-    Conv2d { out_channels: u32, window: Window },
+    Conv2d { out_channels: Outputs, window: Window },
     /// Source: PyTorch nn.MaxPool2d.
     MaxPool2d { window: Window },
     /// Source: PyTorch nn.AvgPool2d.
@@ -30,7 +39,7 @@ pub enum Layer {
     /// Source: PyTorch nn.Flatten.
     Flatten,
     /// Source: PyTorch nn.Linear.
-    Linear { out_features: Features },
+    Linear { out_features: Outputs },
 }
 
 impl Layer {
@@ -89,11 +98,12 @@ impl Layer {
         match self {
             Self::Conv2d { out_channels, window } => {
                 let (in_channels, size) = planes()?;
-                if *out_channels == 0 {
+                let out_channels = out_channels.count(classes);
+                if out_channels == 0 {
                     return Err(refuse("no output channels", "0".into(), "at least 1".into()));
                 }
                 let [height, width] =
-                    fits(Conv2d::new(1, in_channels, *out_channels, size, *window).map(|shape| shape.output))?;
+                    fits(Conv2d::new(1, in_channels, out_channels, size, *window).map(|shape| shape.output))?;
                 // The innermost loops of the kernels, which are not cut into slices.
                 for (what, length) in [("kernel is", window.kernel_size[1]), ("output is", width)] {
                     if length > MAX_TERMS {
@@ -101,7 +111,7 @@ impl Layer {
                         return Err(refuse(&problem, length.to_string(), format!("at most {MAX_TERMS}")));
                     }
                 }
-                Ok(vec![*out_channels, height, width])
+                Ok(vec![out_channels, height, width])
             }
             Self::MaxPool2d { window } | Self::AvgPool2d { window } => {
                 let (channels, size) = planes()?;
@@ -120,10 +130,7 @@ impl Layer {
                 Ok(vec![features])
             }
             Self::Linear { out_features } => {
-                let out_features = match out_features {
-                    Features::Fixed(features) => *features,
-                    Features::Classes => classes,
-                };
+                let out_features = out_features.count(classes);
                 match input {
                     [_] if out_features > 0 => Ok(vec![out_features]),
                     [_] => Err(refuse("no output features", "0".into(), "at least 1".into())),
@@ -140,11 +147,11 @@ impl Layer {
     /// Shapes of weight and bias for an input and an output shape of this layer, and the inputs that one output sums over.
     pub fn parameters(&self, input: &[u32], output: &[u32]) -> Option<LayerParameters> {
         match *self {
-            Self::Conv2d { out_channels, window } => {
+            Self::Conv2d { window, .. } => {
                 let [kernel_height, kernel_width] = window.kernel_size;
                 Some(LayerParameters {
-                    weight: vec![out_channels, input[0], kernel_height, kernel_width],
-                    bias: vec![out_channels],
+                    weight: vec![output[0], input[0], kernel_height, kernel_width],
+                    bias: vec![output[0]],
                     fan_in: product(&[input[0], kernel_height, kernel_width]),
                 })
             }

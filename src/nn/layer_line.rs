@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::layer::{Features, Layer};
+use super::layer::{Layer, Outputs};
 use crate::error::{Error, Result};
 use crate::geometry::Window;
 use crate::source::Source;
@@ -29,7 +29,7 @@ impl Pair {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Conv2dLine {
-    out_channels: u32,
+    out_channels: OutputsWord,
     kernel_size: Pair,
     stride: Option<Pair>,
     padding: Option<Pair>,
@@ -49,13 +49,13 @@ struct PoolLine {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LinearLine {
-    out_features: FeaturesWord,
+    out_features: OutputsWord,
 }
 
 /// A number, or the word `classes`.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "`out_features` is a number or \"classes\"")]
-enum FeaturesWord {
+#[serde(untagged, expecting = "expected a number or \"classes\"")]
+enum OutputsWord {
     Fixed(u32),
     Word(ClassesWord),
 }
@@ -64,6 +64,15 @@ enum FeaturesWord {
 #[serde(rename_all = "lowercase")]
 enum ClassesWord {
     Classes,
+}
+
+impl From<OutputsWord> for Outputs {
+    fn from(word: OutputsWord) -> Self {
+        match word {
+            OutputsWord::Fixed(count) => Self::Fixed(count),
+            OutputsWord::Word(ClassesWord::Classes) => Self::Classes,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -111,7 +120,7 @@ impl Layer {
                     padding: axes(line.padding, [0; 2]),
                     dilation: axes(line.dilation, [1; 2]),
                 };
-                Layer::Conv2d { out_channels: line.out_channels, window }
+                Layer::Conv2d { out_channels: line.out_channels.into(), window }
             }
             "max_pool2d" => Layer::MaxPool2d { window: pool(source.value(line)?) },
             "avg_pool2d" => {
@@ -132,12 +141,7 @@ impl Layer {
                 Layer::Dropout { p: p.into_inner() }
             }
             "flatten" => source.value::<EmptyLine>(line).map(|_| Layer::Flatten)?,
-            "linear" => Layer::Linear {
-                out_features: match source.value::<LinearLine>(line)?.out_features {
-                    FeaturesWord::Fixed(features) => Features::Fixed(features),
-                    FeaturesWord::Word(ClassesWord::Classes) => Features::Classes,
-                },
-            },
+            "linear" => Layer::Linear { out_features: source.value::<LinearLine>(line)?.out_features.into() },
             _ => {
                 let kinds = "conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, relu, dropout, flatten, linear";
                 return Err(refuse(kind_span, format!("no layer {kind} (expected {kinds})")));
@@ -159,11 +163,16 @@ fn fields(layer: &Layer) -> String {
             .map(|(name, [height, width])| format!(", {name} = [{height}, {width}]"))
             .collect::<String>()
     };
+    let outputs = |outputs: &Outputs| match outputs {
+        Outputs::Fixed(count) => count.to_string(),
+        Outputs::Classes => "\"classes\"".into(),
+    };
     match layer {
-        Layer::Conv2d { out_channels, window: shape } => format!(", out_channels = {out_channels}{}", window(shape)),
+        Layer::Conv2d { out_channels, window: shape } => {
+            format!(", out_channels = {}{}", outputs(out_channels), window(shape))
+        }
         Layer::MaxPool2d { window: shape } | Layer::AvgPool2d { window: shape } => window(shape),
-        Layer::Linear { out_features: Features::Fixed(features) } => format!(", out_features = {features}"),
-        Layer::Linear { out_features: Features::Classes } => ", out_features = \"classes\"".into(),
+        Layer::Linear { out_features } => format!(", out_features = {}", outputs(out_features)),
         // With a point or an exponent, as TOML has floats.
         Layer::Dropout { p } => format!(", p = {p:?}"),
         Layer::GlobalAvgPool2d | Layer::Relu | Layer::Flatten => String::new(),

@@ -14,7 +14,7 @@ mod pytorch;
 
 pub use images::Images;
 pub use initialise::initialise;
-pub use layer::{Features, Layer};
+pub use layer::{Layer, Outputs};
 pub use network::{Activation, NamedLayer, Network, PRESETS};
 pub use noise::Noise;
 pub use plan::{Optimiser, Parameter, Phase, Plan, PlanStep, Role, Storage, Tensor, TensorId};

@@ -212,12 +212,13 @@ mod tests {
             "end: line 2: fc1: the network does not end in one logit a class (got (10), expected (3))"
         );
         assert_eq!(end("\"classes\"").unwrap().classifier([3, 32, 32], 3).unwrap()[1].output, [3]);
+        let line =
+            "layers = [{ type = \"conv2d\", out_channels = \"classes\", kernel_size = 4 }, { type = \"flatten\" }]";
+        let convolution = Network::parse(line, "end").unwrap();
+        assert_eq!(Network::parse(&convolution.to_toml(), "other").unwrap(), convolution);
+        assert_eq!(convolution.classifier([2, 4, 4], 7).unwrap()[1].output, [7]);
         for wrong in ["\"labels\"", "-3", "1.5"] {
-            assert_eq!(
-                end(wrong).unwrap_err().to_string(),
-                "end: line 2: `out_features` is a number or \"classes\"",
-                "{wrong}"
-            );
+            assert_eq!(end(wrong).unwrap_err().to_string(), "end: line 2: expected a number or \"classes\"", "{wrong}");
         }
     }
 }

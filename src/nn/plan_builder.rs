@@ -346,7 +346,7 @@ impl<'a> Builder<'a> {
     }
 
     fn conv2d(&self, index: usize) -> Conv2d {
-        let (Layer::Conv2d { out_channels, window }, &[in_channels, height, width]) =
+        let (Layer::Conv2d { window, .. }, &[in_channels, height, width]) =
             (self.network.layers[index].layer, &self.activations[index].input[..])
         else {
             unreachable!("layer {index} is a convolution over planes")
@@ -355,7 +355,7 @@ impl<'a> Builder<'a> {
         Conv2d {
             batch: self.batch,
             in_channels,
-            out_channels,
+            out_channels: output[0],
             input: [height, width],
             window,
             output: [output[1], output[2]],

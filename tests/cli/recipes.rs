@@ -126,3 +126,16 @@ fn a_network_file_brings_its_settings() {
         assert!(refusal.ends_with("\n  --> unknown.toml:10:1\n   |\n10 | batchs = 10\n   | ^^^^^^"), "{refusal}");
     }
 }
+
+#[test]
+fn every_example_trains() {
+    let place = Workplace::new();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for name in ["all-conv", "mnist", "vgg-small"] {
+        let file = folder.join(format!("{name}.toml"));
+        let flags = "--data shapes --limit 8 --batch 8 --epochs 2 --log-every 1";
+        let run = place.run(&format!("train --model {} {flags} --out {name}", file.display())).success();
+        assert!(run.after("model: ").starts_with(&format!("{name}, ")), "{}", run.stdout);
+        assert_eq!(events(&place.path(name), "loss").len(), 2);
+    }
+}

@@ -17,13 +17,23 @@ fn the_plan_of_the_tutorial_network() {
         let line = text.lines().find(|line| line.starts_with(layer)).unwrap();
         assert!(line.replace(',', "").split_whitespace().any(|cell| cell == parameters.to_string()), "{line}");
     }
+    assert!(text.starts_with("lenet: images of 3×32×32, 10 classes, batch 4\n"), "{text}");
+    // Half of the forward pass is in the first layer, most parameters in the first linear one.
+    let words = |layer: &str| text.lines().find(|line| line.starts_with(layer)).unwrap().split("  ").map(str::trim);
+    let cells = |layer: &str| words(layer).filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    assert_eq!(cells("conv1")[1..], ["conv2d", "5×5", "6×28×28", "456", "0.7 %", "2.8 MFLOP", "53.6 %", "74 KiB"]);
+    assert_eq!(cells("fc1")[1..5], ["linear", "120", "48,120", "77.6 %"]);
+    assert!(text.contains("\na training step: 13 MFLOP: forward 5.3 MFLOP, backward 7.7 MFLOP, update "), "{text}");
+    assert!(text.contains(" at batch 4: 731 KiB of parameters, gradients and momentum, "), "{text}");
 
     let json: Value = serde_json::from_str(&place.run("plan --json").success().stdout).unwrap();
     assert_eq!((&json["model"], &json["parameters"], &json["batch"]), (&"lenet".into(), &62_006.into(), &4.into()));
     assert!(json["dispatches"].as_u64().unwrap() <= 40, "{} dispatches", json["dispatches"]);
     let dispatches = json["ops"].as_array().unwrap().iter().map(|op| op["dispatches"].as_u64().unwrap());
     assert_eq!(json["dispatches"], dispatches.sum::<u64>());
-    assert_eq!(json["layers"][0]["output"], serde_json::json!([6, 28, 28]));
+    let first = &json["layers"][0];
+    assert_eq!((&first["input"], &first["output"]), (&serde_json::json!([3, 32, 32]), &serde_json::json!([6, 28, 28])));
+    assert_eq!((&first["details"], &first["memory_bytes"]), (&"5×5".into(), &(4 * 4 * 6 * 28 * 28).into()));
 
     let ops = place.run("plan --ops --model wide --batch 128").success().stdout;
     assert!(ops.lines().last().unwrap().ends_with(" dispatches a step"), "{ops}");
