@@ -410,7 +410,7 @@ fn folders_that_are_missing_or_unknown_are_explained() {
     assert!(error.to_string().ends_with("notes.txt is not a folder"), "{error}");
 
     let error = load_folder(dir.path()).unwrap_err();
-    assert!(error.to_string().contains("looked for CIFAR-10 binary: data_batch_1.bin"), "{error}");
+    assert!(error.to_string().contains("looked for\n  CIFAR-10 binary: data_batch_1.bin"), "{error}");
     assert_eq!(error.exit_code(), 3);
 }
 

@@ -45,6 +45,6 @@ pub(super) fn read(folder: &Path, options: &Options, progress: &mut dyn FnMut(Pr
             return layout.read(&found, options, progress);
         }
     }
-    let known = LAYOUTS.map(|layout| format!("{}: {}", layout.title(), layout.signs())).join("; ");
-    Err(Error::data(format!("{} holds no data set shadegrad can read (looked for {known})", folder.display())))
+    let known = LAYOUTS.map(|layout| format!("\n  {}: {}", layout.title(), layout.signs())).concat();
+    Err(Error::data(format!("{} holds no data set shadegrad can read; looked for{known}", folder.display())))
 }

@@ -6,6 +6,8 @@ use super::{Import, Place, Result, Value};
 
 /// Longest module or name that is read.
 pub(super) const MAX_NAME: usize = 256;
+/// Most dimensions of an array, numpy's own limit; and arguments of a call.
+const MAX_DIMENSIONS: usize = 64;
 
 /// The stack machine.
 pub(super) struct Machine<'a> {
@@ -240,6 +242,10 @@ impl<'a> Machine<'a> {
         let (Value::Import(import), Value::Tuple(arguments)) = (&self.values[callable], &self.values[arguments]) else {
             return Err("it calls what is no import".into());
         };
+        // A long tuple may be referred to any number of times.
+        if arguments.len() > MAX_DIMENSIONS {
+            return Err("it makes what is no array of bytes".into());
+        }
         let arguments: Vec<&Value> = arguments.iter().map(|&place| &self.values[place]).collect();
         let value = match (import, arguments.as_slice()) {
             (Import::Reconstruct, [Value::Import(Import::NdArray), ..]) => Value::Array(None),
@@ -280,6 +286,9 @@ impl<'a> Machine<'a> {
         else {
             return Err("an array is not of bytes, row by row".into());
         };
+        if shape.len() > MAX_DIMENSIONS {
+            return Err(format!("an array has {} dimensions", shape.len()));
+        }
         let side = |&place: &Place| match of(place) {
             Value::Integer(side) => u64::try_from(*side).ok(),
             _ => None,

@@ -201,6 +201,14 @@ mod tests {
         let itself = b"}q\0U\x01ah\0s.";
         assert!(Pickle::read(itself).unwrap().integers("a").is_none());
         assert_eq!(problem(&b"]".repeat(MAX_OPCODES + 1)), "it has more than 1048576 opcodes");
+        // A long tuple as arguments and as a shape, which each use of it would copy.
+        let long = [&b"(cnumpy\nndarray\n"[..], &b"N".repeat(64), b"tq\0"].concat();
+        let call = [&long[..], b"0cnumpy.core.multiarray\n_reconstruct\nh\0R"].concat();
+        assert_eq!(problem(&call), "it makes what is no array of bytes");
+        let mut array = PROTOCOLS[1].to_vec();
+        let shape = array.windows(5).position(|window| window == b"K\x01K\x03\x86").unwrap();
+        array.splice(shape..shape + 5, [&b"("[..], &b"K\x01".repeat(64), b"K\x03t"].concat());
+        assert_eq!(problem(&array), "an array has 65 dimensions");
         // One text, decoded again and again.
         let text = [&b"X\xe8\x03\0\0"[..], &[b'a'; 1000], b"q\x01"].concat();
         let once = b"h\0h\x01h\x02\x86R0";
