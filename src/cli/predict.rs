@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use serde::Serialize;
 use shadegrad::checksum::file_sha256;
 use shadegrad::data::{ImageShape, PictureList, picture};
 use shadegrad::machine::Inference;
@@ -17,6 +17,7 @@ use shadegrad::units::count;
 use shadegrad::{Error, Result};
 
 use super::device::DeviceArgs;
+use super::json;
 use super::plan::image_shape;
 use super::print::{duration, percent, remark, say, warn};
 
@@ -104,6 +105,21 @@ pub fn run(arguments: &PredictArgs) -> Result<()> {
     Ok(())
 }
 
+/// What a script is told of a picture.
+#[derive(Serialize)]
+struct Picture<'a> {
+    image: String,
+    /// The most probable first.
+    predictions: Vec<Class<'a>>,
+}
+
+#[derive(Serialize)]
+struct Class<'a> {
+    class: &'a str,
+    /// 0 to 1.
+    probability: f32,
+}
+
 /// Pictures and what looks at them.
 struct Work {
     inference: Inference,
@@ -176,13 +192,12 @@ impl Work {
         let folder = self.annotate.clone();
         let mut before = "[\n";
         self.predict(0, &bar, &mut |list, place, predictions| {
-            let class =
-                |(class, probability): (usize, f32)| json!({ "class": classes[class], "probability": probability });
             let ranked = predictions.ranked(0, top);
             annotate(folder.as_deref(), list, place, &ranked, &classes)?;
-            let best: Vec<_> = ranked.into_iter().map(class).collect();
-            let text = json!({ "image": list.path(place).display().to_string(), "predictions": best });
-            write(format!("{before}{text}"))?;
+            let class = |(class, probability): (usize, f32)| Class { class: &classes[class], probability };
+            let predictions = ranked.into_iter().map(class).collect();
+            let picture = Picture { image: list.path(place).display().to_string(), predictions };
+            write(format!("{before}{}", json::line(&picture)?))?;
             before = ",\n";
             Ok(())
         })?;
@@ -240,9 +255,12 @@ fn annotate(
 /// On standard error, when that is a terminal.
 fn progress_bar(pictures: usize) -> ProgressBar {
     let bar = ProgressBar::new(pictures as u64);
-    let template = "[{bar:30}] {human_pos}/{human_len} pictures, {per_sec}, {eta} left";
+    let template = "[{bar:30}] {human_pos}/{human_len} pictures, {rate} a second, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
+        let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            text.write_str(&count(state.per_sec() as u64)).ok();
+        };
+        bar.set_style(style.progress_chars("=> ").with_key("rate", rate));
     }
     bar
 }

@@ -1,7 +1,7 @@
 //! Predictions as Kaggle takes them: a CSV file with a header and a row a picture, `id,label`.
 
 use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,10 @@ impl Submission {
         let unusable = || Error::file("write", &partial);
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let mut file = options.open(&partial).map_err(unusable())?;
+        // A file system without locks still gets the file.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(Error::usage(format!("{} is being written by another process", partial.display())));
+        }
         let (next, end) = written(&mut file, &partial, count, id, may_skip)?;
         // Behind the last whole row a kill may have left half of one.
         file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(unusable())?;
@@ -68,7 +72,10 @@ impl Submission {
     pub fn finish(self) -> Result<()> {
         let Self { path, partial, writer, .. } = self;
         let file = writer.into_inner().map_err(|error| Error::file("write", &partial)(error.into_error()))?;
-        file.sync_all().and_then(|()| replace(&partial, &path)).map_err(Error::file("write", &path))
+        let synced = file.sync_all();
+        // Some systems rename no open file.
+        drop(file);
+        synced.and_then(|()| replace(&partial, &path)).map_err(Error::file("write", &path))
     }
 }
 
@@ -183,6 +190,11 @@ mod tests {
         );
         let error = write(&path, "0123456789abcdef", &["1"], 1, "").unwrap_err();
         assert!(error.to_string().ends_with("got id 2 behind the last"), "{error}");
+
+        let first = Submission::open(&path, "0123456789abcdef", 4, &|place| ["1", "2", "3", "4"][place].into(), false);
+        let second = write(&path, "0123456789abcdef", &["1", "2", "3"], 2, "").unwrap_err();
+        assert!(second.to_string().ends_with(".partial is being written by another process"), "{second}");
+        drop(first);
 
         // Where pictures may have been left out, the rest is looked through.
         let ids = ["0", "1", "2", "3"];

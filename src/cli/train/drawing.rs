@@ -89,7 +89,7 @@ impl<'a> Drawing<'a> {
                 bar.suspend(|| say(format!("[{epoch}, {batch:digits$}] loss: {loss:.3}")));
             }
             Event::Eval { epoch, evaluation, .. } if *epoch < settings.epochs => {
-                bar.set_message(format!("epoch {epoch}: {} of the test images", percent(evaluation.accuracy)));
+                bar.set_message(format!("{} of the test images right", percent(evaluation.accuracy)));
             }
             Event::Done { steps, seconds, images_per_second, host_share, .. } => {
                 bar.finish_and_clear();

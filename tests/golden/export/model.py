@@ -78,7 +78,10 @@ def read(path):
 
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    image = ImageOps.fit(image, (WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    width = max(1, min(image.width, (2 * image.height * WIDTH + HEIGHT) // (2 * HEIGHT)))
+    height = max(1, min(image.height, (2 * image.width * HEIGHT + WIDTH) // (2 * WIDTH)))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    image = image.crop((left, top, left + width, top + height)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     if CHANNELS == 1:
         image = image.convert("L", (0.2126, 0.7152, 0.0722, 0))
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
