@@ -11,6 +11,8 @@
 //   grad_input:  8 input channels × 4 adjacent input columns; kw runs backwards, so that the columns of grad_output slide too
 //   grad_weight: 8 output channels × 4 adjacent kw
 
+enable subgroups;
+
 struct Conv2dParams {
   batch: u32,
   in_channels: u32,

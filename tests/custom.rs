@@ -148,6 +148,28 @@ fn what_does_not_fit_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_file_may_enable_subgroups() {
+    let device = Device::open(&adapter(), Checks::Checked).unwrap();
+    let wide = NAIVE.replace("k < sizes.k; k++", "k < subgroupMax(sizes.k); k++");
+    assert_ne!(wide, NAIVE);
+    let case = matmul();
+    // With the directive that browsers want and without it, which naga lets pass.
+    for text in [format!("enable subgroups;\n{wide}"), wide] {
+        let lowering = parse(&text).unwrap().lower(&*case.op).unwrap();
+        match device.subgroup_lanes() {
+            0 => {
+                let error = Rig::with_lowering(&device, &*case.op, &lowering, &case.step).err().unwrap();
+                assert!(error.to_string().ends_with(" has subgroup operations, the adapter has none"), "{error}");
+            }
+            _ => assert!(
+                outputs(&device, &case, lowering)
+                    == outputs(&device, &case, parse(NAIVE).unwrap().lower(&*case.op).unwrap())
+            ),
+        }
+    }
+}
+
+#[test]
 fn too_large_a_workgroup_is_refused_with_the_limit() {
     let device = Device::open(&adapter(), Checks::Checked).unwrap();
     let kernel = parse(&NAIVE.replace("@workgroup_size(8, 4)", "@workgroup_size(8, 4000)")).unwrap();

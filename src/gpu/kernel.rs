@@ -67,6 +67,12 @@ impl Device {
             )));
         }
 
+        if reflection.needs_subgroups && self.subgroup_lanes() == 0 {
+            return Err(Error::usage(format!(
+                "{} has subgroup operations, the adapter has none",
+                dispatch.shader.name
+            )));
+        }
         let limits = self.inner.limits();
         let invocations: u64 = reflection.workgroup_size(&entry.name)?.iter().map(|&size| u64::from(size)).product();
         let memory = reflection.workgroup_bytes(&entry.name)?;

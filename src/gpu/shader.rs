@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// Appended to every shader file.
 pub const COMMON: &str = include_str!("../../shaders/common.wgsl");
 
+/// What WGSL wants at the head of a file with subgroup operations.
+const ENABLE_SUBGROUPS: &str = "enable subgroups;";
+
 /// A WGSL file of `shaders/`, named after it; parsed at its first use.
 pub struct Shader {
     pub name: &'static str,
@@ -128,8 +131,10 @@ pub struct EntryPoint {
 
 /// Everything the host wants to know of a WGSL file.
 pub struct Reflection {
-    /// The whole source, common.wgsl included.
+    /// The whole source as naga takes it, common.wgsl included.
     pub source: String,
+    /// Whether it has subgroup operations, which a device may not have.
+    pub needs_subgroups: bool,
     pub entry_points: Vec<EntryPoint>,
     pub constants: BTreeMap<String, Constant>,
     module: naga::Module,
@@ -142,19 +147,22 @@ impl Reflection {
     /// # Errors
     /// What naga says, with the line.
     pub fn new(name: &str, file: &str) -> Result<Self> {
-        let source = format!("{file}\n{COMMON}");
+        // naga knows the operations, but not yet the directive that WGSL wants before them; every line stays where it is.
+        let source = format!("{file}\n{COMMON}").replace(ENABLE_SUBGROUPS, "");
         let module =
             wgsl::parse_str(&source).map_err(|error| invalid(&error.emit_to_string_with_path(&source, name)))?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::default() | Capabilities::SUBGROUP)
+        let validator = |capabilities| Validator::new(ValidationFlags::all(), capabilities);
+        let info = validator(Capabilities::default() | Capabilities::SUBGROUP)
             .validate(&module)
             .map_err(|error| invalid(&error.emit_to_string_with_path(&source, name)))?;
+        let needs_subgroups = validator(Capabilities::default()).validate(&module).is_err();
         let entry_points = module.entry_points.iter().enumerate().map(|(index, entry)| EntryPoint {
             name: entry.name.clone(),
             bindings: bindings(&module, &source, info.get_entry_point(index)),
         });
         let entry_points = entry_points.collect();
         let constants = constants(&module);
-        Ok(Self { source, entry_points, constants, module, info })
+        Ok(Self { source, needs_subgroups, entry_points, constants, module, info })
     }
 
     pub fn entry_point(&self, name: &str) -> Option<&EntryPoint> {
