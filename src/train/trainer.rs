@@ -1,81 +1,23 @@
 //! One thread owns the machine, trains, saves, and reports events to whoever listens.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Position};
 use super::{
-    AdapterRecord, Config, DataRecord, Evaluation, Event, LearningRates, Predictions, RunFolder, Settings, evaluate,
-    weights,
+    AdapterRecord, Config, DataRecord, Evaluation, Event, Job, LearningRates, Outcome, Predictions, RunFolder,
+    RunTarget, Stop, evaluate, weights,
 };
-use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::gpu::{Adapter, Checks, Device};
-use crate::machine::{CpuMachine, GpuMachine, GpuOptions, MAX_SEGMENT, Machine, Segment, Setup, State};
-use crate::nn::{self, Network};
+use crate::gpu::Device;
+use crate::machine::{CpuMachine, GpuMachine, MAX_SEGMENT, Machine, Segment, Setup, State};
+use crate::nn;
 use crate::random::{Purpose, Random};
 
 /// Between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
-
-/// What to train, where, and into which folder.
-pub struct Job {
-    pub settings: Settings,
-    pub network: Network,
-    pub dataset: Dataset,
-    /// `None` for the CPU reference.
-    pub adapter: Option<Adapter>,
-    pub checks: Checks,
-    pub gpu_options: GpuOptions,
-    pub run: RunTarget,
-}
-
-impl Job {
-    /// Batches of an epoch, the short last one included.
-    fn batches(&self) -> u32 {
-        self.dataset.train.len().div_ceil(self.settings.batch as usize) as u32
-    }
-}
-
-/// Which run folder a job writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunTarget {
-    /// A new one, `runs/MODEL-N` with the first N that is free.
-    Next,
-    /// A new one.
-    New(PathBuf),
-    /// One to continue.
-    Resume(PathBuf),
-}
-
-/// A finished run.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    pub run: PathBuf,
-    pub evaluation: Evaluation,
-    /// Of the test images.
-    pub predictions: Predictions,
-    pub weights_sha256: String,
-    /// What had to be worked around, for a person to know.
-    pub warning: Option<String>,
-}
-
-/// Asks a run to finish its step, save, and end.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Starts the thread. Events end when it does; a listener that goes away does not stop it. Who still needs the job afterwards
 /// gives a shared one.
