@@ -148,6 +148,24 @@ fn what_does_not_fit_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_kernel_may_have_no_params() {
+    let text = "@group(0) @binding(0) var<storage, read> input: array<f32>;
+        @group(0) @binding(1) var<storage, read_write> output: array<f32>;
+        @compute @workgroup_size(64)
+        fn relu_forward(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
+                        @builtin(local_invocation_index) local: u32) {
+          let i = workgroup_index(workgroup, grid) * 64u + local;
+          if (i < arrayLength(&output)) { output[i] = select(input[i], 0.0, input[i] <= 0.0); }
+        }";
+    let device = Device::open(&adapter(), Checks::Checked).unwrap();
+    for case in cases::of("relu_forward").into_iter().take(10) {
+        let kernel = CustomKernel::parse(Path::new("mine.wgsl"), text, &*case.op).unwrap();
+        let own = outputs(&device, &case, kernel.lower(&*case.op).unwrap());
+        assert!(own == outputs(&device, &case, case.op.lower(PLAIN).unwrap()), "{}", case.shape());
+    }
+}
+
+#[test]
 fn a_file_may_enable_subgroups() {
     let device = Device::open(&adapter(), Checks::Checked).unwrap();
     let wide = NAIVE.replace("k < sizes.k; k++", "k < subgroupMax(sizes.k); k++");

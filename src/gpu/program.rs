@@ -155,7 +155,8 @@ impl Program {
             .iter()
             .map(|(dispatch, _)| (dispatch.params.len() as u64).next_multiple_of(OFFSET_ALIGNMENT))
             .max()
-            .unwrap_or(OFFSET_ALIGNMENT);
+            // A kernel may have no params at all.
+            .map_or(OFFSET_ALIGNMENT, |stride| stride.max(OFFSET_ALIGNMENT));
         let mut bytes = vec![0; stride as usize * dispatches.len().max(1)];
         for ((dispatch, _), row) in dispatches.iter().zip(bytes.chunks_exact_mut(stride as usize)) {
             row[..dispatch.params.len()].copy_from_slice(&dispatch.params);
