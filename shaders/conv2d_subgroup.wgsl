@@ -2,14 +2,14 @@
 //
 // One invocation computes TILE_CHANNELS channels × TILE_COLUMNS columns. All invocations of a workgroup share the channels and differ in their
 // columns, so what belongs to the channels is the same for all of them: each lane of a subgroup loads it for one channel, and the others
-// take it from that lane's register. Along a row the columns slide: each step loads one value and keeps the other three. A lane loads two
-// values for 32 multiply-adds, where the tiled variant loads eight for 16: on software adapters, where a load is a sequence of
+// take it from that lane's register. Along a row the columns slide: each step loads one value and keeps the others. A lane loads two
+// values for up to 64 multiply-adds, where the tiled variant loads eight for 16: on software adapters, where a load is a sequence of
 // instructions for each lane and a shuffle is one, that is what a convolution costs.
 // No lane may leave early, because others take values from it: what lies past the edge is computed from valid elements and not written.
-// Needs subgroups of at least TILE_CHANNELS lanes.
-//   forward:     8 output channels × 4 adjacent output columns
-//   grad_input:  8 input channels × 4 adjacent input columns; kw runs backwards, so that the columns of grad_output slide too
-//   grad_weight: 8 output channels × 4 adjacent kw
+// Needs subgroups of at least 8 lanes.
+//   forward:     output channels × adjacent output columns
+//   grad_input:  input channels × adjacent input columns; kw runs backwards, so that the columns of grad_output slide too
+//   grad_weight: output channels × all columns of the kernel
 
 enable subgroups;
 
@@ -42,12 +42,12 @@ struct Conv2dParams {
 @group(0) @binding(6) var<storage, read_write> grad_input: array<f32>;
 @group(0) @binding(7) var<storage, read_write> grad_weight: array<f32>;
 
-// A row of the tile is one vec4; there is one for each channel.
-const TILE_CHANNELS: u32 = 8u;
-const TILE_COLUMNS: u32 = 4u;
-
-// A loop over the kernel's width has a length that compilers know, and is unrolled.
+// The host chooses the tile that wastes least of a shape, each side at most MAX_TILE. Loops over overrides have a length that compilers
+// know: they are unrolled, and the arrays become registers.
+override TILE_CHANNELS: u32 = 8u;
+override TILE_COLUMNS: u32 = 4u;
 override KERNEL_WIDTH: u32 = 1u;
+const MAX_TILE: u32 = 8u;
 
 // input[row + x], 0 where x is outside the row (left of it x has wrapped to a huge value) or the row is outside the image.
 fn load_input(row: u32, x: u32, inside: bool) -> f32 {
@@ -57,45 +57,6 @@ fn load_input(row: u32, x: u32, inside: bool) -> f32 {
 // grad_output[row + x], likewise.
 fn load_grad_output(row: u32, x: u32, inside: bool) -> f32 {
   return select(0.0, grad_output[row + min(x, params.out_width - 1u)], inside && x < params.out_width);
-}
-
-fn store_output(base: u32, columns: u32, values: vec4<f32>) {
-  output[base] = values.x;
-  if (columns > 1u) {
-    output[base + 1u] = values.y;
-  }
-  if (columns > 2u) {
-    output[base + 2u] = values.z;
-  }
-  if (columns > 3u) {
-    output[base + 3u] = values.w;
-  }
-}
-
-fn store_grad_input(base: u32, columns: u32, values: vec4<f32>) {
-  grad_input[base] = values.x;
-  if (columns > 1u) {
-    grad_input[base + 1u] = values.y;
-  }
-  if (columns > 2u) {
-    grad_input[base + 2u] = values.z;
-  }
-  if (columns > 3u) {
-    grad_input[base + 3u] = values.w;
-  }
-}
-
-fn store_grad_weight(base: u32, columns: u32, values: vec4<f32>) {
-  grad_weight[base] = values.x;
-  if (columns > 1u) {
-    grad_weight[base + 1u] = values.y;
-  }
-  if (columns > 2u) {
-    grad_weight[base + 2u] = values.z;
-  }
-  if (columns > 3u) {
-    grad_weight[base + 3u] = values.w;
-  }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -122,20 +83,19 @@ fn conv2d_forward_subgroup(
   let oh = valid / tiles_w % params.out_height;
   let n = valid / (tiles_w * params.out_height);
 
-  let channel = min(o + lane % TILE_CHANNELS, params.out_channels - 1u);
+  let channel = min(o + lane % MAX_TILE, params.out_channels - 1u);
   let weight_rows = channel * params.in_channels * params.kernel_height;
   let x = ow - params.padding_width;
   let first = slice * params.slice_length;
   let last = min(first + params.slice_length, params.in_channels * params.kernel_height);
   let start = select(0.0, bias[channel], slice == 0u);
-  var sum_0 = vec4(subgroupShuffle(start, 0u));
-  var sum_1 = vec4(subgroupShuffle(start, 1u));
-  var sum_2 = vec4(subgroupShuffle(start, 2u));
-  var sum_3 = vec4(subgroupShuffle(start, 3u));
-  var sum_4 = vec4(subgroupShuffle(start, 4u));
-  var sum_5 = vec4(subgroupShuffle(start, 5u));
-  var sum_6 = vec4(subgroupShuffle(start, 6u));
-  var sum_7 = vec4(subgroupShuffle(start, 7u));
+  var sums: array<array<f32, MAX_TILE>, MAX_TILE>;
+  for (var t = 0u; t < TILE_CHANNELS; t++) {
+    let own = subgroupShuffle(start, t);
+    for (var j = 0u; j < TILE_COLUMNS; j++) {
+      sums[t][j] = own;
+    }
+  }
   var c = first / params.kernel_height;
   var kh = first % params.kernel_height;
   for (var row = first; row < last; row++) {
@@ -143,23 +103,22 @@ fn conv2d_forward_subgroup(
     let inside = ih < params.in_height;
     let input_row = ((n * params.in_channels + c) * params.in_height + min(ih, params.in_height - 1u)) * params.in_width;
     let weight_row = (weight_rows + row) * params.kernel_width;
-    var values = vec4(
-      0.0,
-      load_input(input_row, x, inside),
-      load_input(input_row, x + 1u, inside),
-      load_input(input_row, x + 2u, inside),
-    );
+    var values: array<f32, MAX_TILE>;
+    for (var j = 1u; j < TILE_COLUMNS; j++) {
+      values[j] = load_input(input_row, x + j - 1u, inside);
+    }
     for (var kw = 0u; kw < KERNEL_WIDTH; kw++) {
-      values = vec4(values.yzw, load_input(input_row, x + 3u + kw, inside));
+      for (var j = 1u; j < TILE_COLUMNS; j++) {
+        values[j - 1u] = values[j];
+      }
+      values[TILE_COLUMNS - 1u] = load_input(input_row, x + TILE_COLUMNS - 1u + kw, inside);
       let own = weight[weight_row + kw];
-      sum_0 += subgroupShuffle(own, 0u) * values;
-      sum_1 += subgroupShuffle(own, 1u) * values;
-      sum_2 += subgroupShuffle(own, 2u) * values;
-      sum_3 += subgroupShuffle(own, 3u) * values;
-      sum_4 += subgroupShuffle(own, 4u) * values;
-      sum_5 += subgroupShuffle(own, 5u) * values;
-      sum_6 += subgroupShuffle(own, 6u) * values;
-      sum_7 += subgroupShuffle(own, 7u) * values;
+      for (var t = 0u; t < TILE_CHANNELS; t++) {
+        let shared_weight = subgroupShuffle(own, t);
+        for (var j = 0u; j < TILE_COLUMNS; j++) {
+          sums[t][j] += shared_weight * values[j];
+        }
+      }
     }
     kh++;
     if (kh == params.kernel_height) {
@@ -173,28 +132,12 @@ fn conv2d_forward_subgroup(
 
   let plane = params.out_height * params.out_width;
   let base = (((slice * params.batch + n) * params.out_channels + o) * params.out_height + oh) * params.out_width + ow;
-  let columns = params.out_width - ow;
-  store_output(base, columns, sum_0);
-  if (o + 1u < params.out_channels) {
-    store_output(base + plane, columns, sum_1);
-  }
-  if (o + 2u < params.out_channels) {
-    store_output(base + 2u * plane, columns, sum_2);
-  }
-  if (o + 3u < params.out_channels) {
-    store_output(base + 3u * plane, columns, sum_3);
-  }
-  if (o + 4u < params.out_channels) {
-    store_output(base + 4u * plane, columns, sum_4);
-  }
-  if (o + 5u < params.out_channels) {
-    store_output(base + 5u * plane, columns, sum_5);
-  }
-  if (o + 6u < params.out_channels) {
-    store_output(base + 6u * plane, columns, sum_6);
-  }
-  if (o + 7u < params.out_channels) {
-    store_output(base + 7u * plane, columns, sum_7);
+  for (var t = 0u; t < TILE_CHANNELS; t++) {
+    for (var j = 0u; j < TILE_COLUMNS; j++) {
+      if (o + t < params.out_channels && ow + j < params.out_width) {
+        output[base + t * plane + j] = sums[t][j];
+      }
+    }
   }
 }
 
@@ -222,20 +165,13 @@ fn conv2d_grad_input_subgroup(
   let ih = valid / tiles_w % params.in_height;
   let n = valid / (tiles_w * params.in_height);
 
-  let channel = min(c + lane % TILE_CHANNELS, params.in_channels - 1u);
+  let channel = min(c + lane % MAX_TILE, params.in_channels - 1u);
   let last_kw = params.kernel_width - 1u;
-  // The column of grad_output that the last kw pairs with the first of the four.
+  // The column of grad_output that the last kw pairs with the first of the tile.
   let x = iw + params.padding_width - last_kw;
   let first = slice * params.slice_length;
   let last = min(first + params.slice_length, params.out_channels * params.kernel_height);
-  var sum_0 = vec4(0.0);
-  var sum_1 = vec4(0.0);
-  var sum_2 = vec4(0.0);
-  var sum_3 = vec4(0.0);
-  var sum_4 = vec4(0.0);
-  var sum_5 = vec4(0.0);
-  var sum_6 = vec4(0.0);
-  var sum_7 = vec4(0.0);
+  var sums: array<array<f32, MAX_TILE>, MAX_TILE>;
   var o = first / params.kernel_height;
   var kh = first % params.kernel_height;
   for (var row = first; row < last; row++) {
@@ -243,23 +179,22 @@ fn conv2d_grad_input_subgroup(
     let inside = oh < params.out_height;
     let output_row = ((n * params.out_channels + o) * params.out_height + min(oh, params.out_height - 1u)) * params.out_width;
     let weight_row = ((o * params.in_channels + channel) * params.kernel_height + kh) * params.kernel_width;
-    var values = vec4(
-      0.0,
-      load_grad_output(output_row, x, inside),
-      load_grad_output(output_row, x + 1u, inside),
-      load_grad_output(output_row, x + 2u, inside),
-    );
+    var values: array<f32, MAX_TILE>;
+    for (var j = 1u; j < TILE_COLUMNS; j++) {
+      values[j] = load_grad_output(output_row, x + j - 1u, inside);
+    }
     for (var step = 0u; step < KERNEL_WIDTH; step++) {
-      values = vec4(values.yzw, load_grad_output(output_row, x + 3u + step, inside));
+      for (var j = 1u; j < TILE_COLUMNS; j++) {
+        values[j - 1u] = values[j];
+      }
+      values[TILE_COLUMNS - 1u] = load_grad_output(output_row, x + TILE_COLUMNS - 1u + step, inside);
       let own = weight[weight_row + last_kw - step];
-      sum_0 += subgroupShuffle(own, 0u) * values;
-      sum_1 += subgroupShuffle(own, 1u) * values;
-      sum_2 += subgroupShuffle(own, 2u) * values;
-      sum_3 += subgroupShuffle(own, 3u) * values;
-      sum_4 += subgroupShuffle(own, 4u) * values;
-      sum_5 += subgroupShuffle(own, 5u) * values;
-      sum_6 += subgroupShuffle(own, 6u) * values;
-      sum_7 += subgroupShuffle(own, 7u) * values;
+      for (var t = 0u; t < TILE_CHANNELS; t++) {
+        let shared_weight = subgroupShuffle(own, t);
+        for (var j = 0u; j < TILE_COLUMNS; j++) {
+          sums[t][j] += shared_weight * values[j];
+        }
+      }
     }
     kh++;
     if (kh == params.kernel_height) {
@@ -273,28 +208,12 @@ fn conv2d_grad_input_subgroup(
 
   let plane = params.in_height * params.in_width;
   let base = (((slice * params.batch + n) * params.in_channels + c) * params.in_height + ih) * params.in_width + iw;
-  let columns = params.in_width - iw;
-  store_grad_input(base, columns, sum_0);
-  if (c + 1u < params.in_channels) {
-    store_grad_input(base + plane, columns, sum_1);
-  }
-  if (c + 2u < params.in_channels) {
-    store_grad_input(base + 2u * plane, columns, sum_2);
-  }
-  if (c + 3u < params.in_channels) {
-    store_grad_input(base + 3u * plane, columns, sum_3);
-  }
-  if (c + 4u < params.in_channels) {
-    store_grad_input(base + 4u * plane, columns, sum_4);
-  }
-  if (c + 5u < params.in_channels) {
-    store_grad_input(base + 5u * plane, columns, sum_5);
-  }
-  if (c + 6u < params.in_channels) {
-    store_grad_input(base + 6u * plane, columns, sum_6);
-  }
-  if (c + 7u < params.in_channels) {
-    store_grad_input(base + 7u * plane, columns, sum_7);
+  for (var t = 0u; t < TILE_CHANNELS; t++) {
+    for (var j = 0u; j < TILE_COLUMNS; j++) {
+      if (c + t < params.in_channels && iw + j < params.in_width) {
+        grad_input[base + t * plane + j] = sums[t][j];
+      }
+    }
   }
 }
 
@@ -305,9 +224,8 @@ fn conv2d_grad_weight_subgroup(
   @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  let tiles_kw = (params.kernel_width + TILE_COLUMNS - 1u) / TILE_COLUMNS;
   let tiles_o = (params.out_channels + TILE_CHANNELS - 1u) / TILE_CHANNELS;
-  let places = params.in_channels * params.kernel_height * tiles_kw;
+  let places = params.in_channels * params.kernel_height;
   let groups = (places + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
   var i = workgroup_index(workgroup, grid);
   if (i >= params.slices * tiles_o * groups) {
@@ -318,22 +236,14 @@ fn conv2d_grad_weight_subgroup(
   let o = i % tiles_o * TILE_CHANNELS;
   let slice = i / tiles_o;
   let valid = min(place, places - 1u);
-  let kw = valid % tiles_kw * TILE_COLUMNS;
-  let kh = valid / tiles_kw % params.kernel_height;
-  let c = valid / (tiles_kw * params.kernel_height);
+  let kh = valid % params.kernel_height;
+  let c = valid / params.kernel_height;
 
-  let channel = min(o + lane % TILE_CHANNELS, params.out_channels - 1u);
-  let x = kw - params.padding_width;
+  let channel = min(o + lane % MAX_TILE, params.out_channels - 1u);
+  let x = 0u - params.padding_width;
   let first = slice * params.slice_length;
   let last = min(first + params.slice_length, params.batch * params.out_height);
-  var sum_0 = vec4(0.0);
-  var sum_1 = vec4(0.0);
-  var sum_2 = vec4(0.0);
-  var sum_3 = vec4(0.0);
-  var sum_4 = vec4(0.0);
-  var sum_5 = vec4(0.0);
-  var sum_6 = vec4(0.0);
-  var sum_7 = vec4(0.0);
+  var sums: array<array<f32, MAX_TILE>, MAX_TILE>;
   var n = first / params.out_height;
   var oh = first % params.out_height;
   for (var row = first; row < last; row++) {
@@ -341,23 +251,22 @@ fn conv2d_grad_weight_subgroup(
     let inside = ih < params.in_height;
     let input_row = ((n * params.in_channels + c) * params.in_height + min(ih, params.in_height - 1u)) * params.in_width;
     let output_row = ((n * params.out_channels + channel) * params.out_height + oh) * params.out_width;
-    var values = vec4(
-      0.0,
-      load_input(input_row, x, inside),
-      load_input(input_row, x + 1u, inside),
-      load_input(input_row, x + 2u, inside),
-    );
+    var values: array<f32, MAX_TILE>;
+    for (var j = 1u; j < KERNEL_WIDTH; j++) {
+      values[j] = load_input(input_row, x + j - 1u, inside);
+    }
     for (var ow = 0u; ow < params.out_width; ow++) {
-      values = vec4(values.yzw, load_input(input_row, x + 3u + ow, inside));
+      for (var j = 1u; j < KERNEL_WIDTH; j++) {
+        values[j - 1u] = values[j];
+      }
+      values[KERNEL_WIDTH - 1u] = load_input(input_row, x + KERNEL_WIDTH - 1u + ow, inside);
       let own = grad_output[output_row + ow];
-      sum_0 += subgroupShuffle(own, 0u) * values;
-      sum_1 += subgroupShuffle(own, 1u) * values;
-      sum_2 += subgroupShuffle(own, 2u) * values;
-      sum_3 += subgroupShuffle(own, 3u) * values;
-      sum_4 += subgroupShuffle(own, 4u) * values;
-      sum_5 += subgroupShuffle(own, 5u) * values;
-      sum_6 += subgroupShuffle(own, 6u) * values;
-      sum_7 += subgroupShuffle(own, 7u) * values;
+      for (var t = 0u; t < TILE_CHANNELS; t++) {
+        let shared_grad = subgroupShuffle(own, t);
+        for (var j = 0u; j < KERNEL_WIDTH; j++) {
+          sums[t][j] += shared_grad * values[j];
+        }
+      }
     }
     oh++;
     if (oh == params.out_height) {
@@ -370,28 +279,12 @@ fn conv2d_grad_weight_subgroup(
   }
 
   let plane = params.in_channels * params.kernel_height * params.kernel_width;
-  let base = (((slice * params.out_channels + o) * params.in_channels + c) * params.kernel_height + kh) * params.kernel_width + kw;
-  let columns = params.kernel_width - kw;
-  store_grad_weight(base, columns, sum_0);
-  if (o + 1u < params.out_channels) {
-    store_grad_weight(base + plane, columns, sum_1);
-  }
-  if (o + 2u < params.out_channels) {
-    store_grad_weight(base + 2u * plane, columns, sum_2);
-  }
-  if (o + 3u < params.out_channels) {
-    store_grad_weight(base + 3u * plane, columns, sum_3);
-  }
-  if (o + 4u < params.out_channels) {
-    store_grad_weight(base + 4u * plane, columns, sum_4);
-  }
-  if (o + 5u < params.out_channels) {
-    store_grad_weight(base + 5u * plane, columns, sum_5);
-  }
-  if (o + 6u < params.out_channels) {
-    store_grad_weight(base + 6u * plane, columns, sum_6);
-  }
-  if (o + 7u < params.out_channels) {
-    store_grad_weight(base + 7u * plane, columns, sum_7);
+  let base = (((slice * params.out_channels + o) * params.in_channels + c) * params.kernel_height + kh) * params.kernel_width;
+  for (var t = 0u; t < TILE_CHANNELS; t++) {
+    for (var j = 0u; j < KERNEL_WIDTH; j++) {
+      if (o + t < params.out_channels) {
+        grad_weight[base + t * plane + j] = sums[t][j];
+      }
+    }
   }
 }

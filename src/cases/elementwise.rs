@@ -1,4 +1,4 @@
-//! ReLU, the non-finite test and SGD: one element an invocation, 64 to a workgroup, 65,535 workgroups to a row of the grid.
+//! ReLU, the non-finite test and SGD: one element or four an invocation, 64 to a workgroup, 65,535 workgroups to a row of the grid.
 
 use super::bound::{Bound, FLUSH, exact, of_magnitudes};
 use super::{Block, Case, Style, Timed};
@@ -7,10 +7,10 @@ use crate::ops::nonfinite::{FINITE, Nonfinite};
 use crate::ops::relu::{ReluBackward, ReluForward};
 use crate::ops::sgd::Sgd;
 
-/// The last is the tutorial network's parameters.
-const LENGTHS: [u32; 9] = [1, 2, 63, 64, 65, 127, 257, 1000, 62_006];
+/// Around a workgroup of single elements and of fours; the last is the tutorial network's parameters.
+const LENGTHS: [u32; 12] = [1, 2, 4, 63, 64, 65, 127, 252, 257, 260, 1000, 62_006];
 
-/// The tutorial's first activations at batch 4, and the wide network's at batch 32.
+/// The tutorial's first activations at batch 4, and the wide network's at batch 32. The flat parameters of both networks below have gaps.
 const TIMED_RELU: &[&str] = &["length=18816", "length=1254400"];
 
 pub(super) const BLOCK: Block = Block {
@@ -28,12 +28,12 @@ pub(super) const BLOCK: Block = Block {
         },
         Timed {
             op: "nonfinite",
-            defaults: &["length=62006"],
+            defaults: &["length=62400"],
             build: |sizes| Ok(nonfinite_of(sizes.get("length")?, &[], [FINITE; 2])),
         },
         Timed {
             op: "sgd",
-            defaults: &["length=62006", "length=446334"],
+            defaults: &["length=62400", "length=440384"],
             build: |sizes| {
                 let sgd = Sgd { length: sizes.get("length")?, momentum: 0.9, weight_decay: 5e-4, nesterov: false };
                 Ok(sgd_of(sgd, Style::Uniform, SGD_STEP, [FINITE; 2]))

@@ -32,15 +32,28 @@ impl Dispatch {
         bindings: &[(&'static str, usize)],
         invocations: u64,
     ) -> Self {
-        let workgroups = invocations.div_ceil(u64::from(shader.constant("WORKGROUP_SIZE")));
+        Self::specialised(shader, entry_point, params, bindings, invocations, &[])
+    }
+
+    /// The same with values for `override` constants, of which the workgroup size may be one.
+    pub fn specialised<P: Params>(
+        shader: &'static Shader,
+        entry_point: &'static str,
+        params: &P,
+        bindings: &[(&'static str, usize)],
+        invocations: u64,
+        constants: &[(&'static str, u32)],
+    ) -> Self {
+        let given = constants.iter().find(|(name, _)| *name == "WORKGROUP_SIZE").map(|&(_, size)| size);
+        let workgroup = given.unwrap_or_else(|| shader.constant("WORKGROUP_SIZE"));
         Self {
             shader,
             entry_point,
-            constants: Vec::new(),
+            constants: constants.iter().map(|&(name, value)| (name, f64::from(value))).collect(),
             params: bytemuck::bytes_of(params).to_vec(),
             fields: P::FIELDS,
             bindings: bindings.to_vec(),
-            workgroups,
+            workgroups: invocations.div_ceil(u64::from(workgroup)),
         }
     }
 }

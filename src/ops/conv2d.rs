@@ -11,10 +11,17 @@ static PLAIN_SHADER: Shader = shader!("conv2d");
 static TILED_SHADER: Shader = shader!("conv2d_tiled");
 static SUBGROUP_SHADER: Shader = shader!("conv2d_subgroup");
 
+/// The longest side of a tile of the subgroup variants, as the shader has it.
+const MAX_TILE: u32 = 8;
+
 /// The kernels that can compute a shape, the fastest last.
 fn variants(shape: &Conv2d) -> &'static [&'static str] {
-    let Window { stride, dilation, .. } = shape.window;
-    if stride == [1; 2] && dilation[1] == 1 { &[PLAIN, "tiled", SUBGROUP] } else { &[PLAIN, "tiled"] }
+    let Window { stride, dilation, kernel_size, .. } = shape.window;
+    if stride == [1; 2] && dilation[1] == 1 && kernel_size[1] <= MAX_TILE {
+        &[PLAIN, "tiled", SUBGROUP]
+    } else {
+        &[PLAIN, "tiled"]
+    }
 }
 
 params! {
@@ -62,53 +69,100 @@ fn params(shape: &Conv2d, slices: Slices) -> Conv2dParams {
     }
 }
 
-/// One of the three kernels: its entry points, what it reads, what it writes and over which rows it sums.
+/// One of the three kernels: its entry points, what it writes, and over which rows it sums.
 struct Kernel<'a> {
     op: &'a dyn Op,
     shape: &'a Conv2d,
     entry_points: [&'static str; 3],
     /// Rows of the sum, and terms of a row.
-    rows: (u32, u32),
-    /// Tiles of one slice, given the variant, the tile's channels and its columns: across the channels, and of all the rest.
-    tiles: &'a dyn Fn(&str, u32, u32) -> [usize; 2],
+    terms: (u32, u32),
+    /// What it writes, as tiles see it: channels, rows and columns.
+    channels: u32,
+    rows: [u32; 2],
+    columns: u32,
 }
 
 impl Kernel<'_> {
     fn lower(&self, variant: &str) -> Result<Lowering> {
-        let operands = self.op.operands();
-        let output = operands.len() - 1;
-        let length = operands[output].length;
-        let (shader, entry_point, results) = match variant {
-            PLAIN => (&PLAIN_SHADER, self.entry_points[0], length),
+        match variant {
+            PLAIN => {
+                let results = self.written().1;
+                Ok(self.summed(&PLAIN_SHADER, self.entry_points[0], results as u64, self.slices(), &[]))
+            }
             "tiled" => {
-                let [channels, rest] = self.tiles(variant, &TILED_SHADER);
-                (&TILED_SHADER, self.entry_points[1], channels * rest)
+                let [channels, columns] =
+                    ["TILE_CHANNELS", "TILE_COLUMNS"].map(|name| TILED_SHADER.constant(name) as usize);
+                let [rows, row] = [product(&self.rows), self.columns as usize];
+                // grad_weight's tiles run on into the next row of the kernel.
+                let rest = if self.op.name() == "conv2d_grad_weight" {
+                    (rows * row).div_ceil(columns)
+                } else {
+                    rows * row.div_ceil(columns)
+                };
+                let results = (self.channels as usize).div_ceil(channels) * rest;
+                Ok(self.summed(&TILED_SHADER, self.entry_points[1], results as u64, self.slices(), &[]))
             }
-            // A workgroup has the same channels throughout.
-            SUBGROUP if self.op.variants().contains(&SUBGROUP) => {
-                let [channels, rest] = self.tiles(variant, &SUBGROUP_SHADER);
-                let workgroup = SUBGROUP_SHADER.constant("WORKGROUP_SIZE") as usize;
-                (&SUBGROUP_SHADER, self.entry_points[2], channels * rest.next_multiple_of(workgroup))
-            }
-            _ => return Err(unknown_variant(self.op, variant)),
-        };
-        let slices = Slices::new(self.rows.0, self.rows.1);
-        Ok(slices.lower(length, output, operands.len(), |place| {
+            SUBGROUP if self.op.variants().contains(&SUBGROUP) => Ok(self.subgroup()),
+            _ => Err(unknown_variant(self.op, variant)),
+        }
+    }
+
+    /// A workgroup has the same channels throughout.
+    fn subgroup(&self) -> Lowering {
+        let [channels, columns] = [self.channels, self.columns].map(even_tile);
+        let places = product(&self.rows) as u64 * u64::from(self.columns.div_ceil(columns));
+        let groups = places.div_ceil(SUBGROUP_WORKGROUP.into());
+        let workgroups = groups * u64::from(self.channels.div_ceil(channels));
+        let slices = Slices::spread(self.terms.0, self.terms.1, workgroups);
+        let constants = [
+            ("WORKGROUP_SIZE", SUBGROUP_WORKGROUP),
+            ("TILE_CHANNELS", channels),
+            ("TILE_COLUMNS", columns),
+            ("KERNEL_WIDTH", self.shape.window.kernel_size[1]),
+        ];
+        let invocations = workgroups * u64::from(SUBGROUP_WORKGROUP);
+        self.summed(&SUBGROUP_SHADER, self.entry_points[2], invocations, slices, &constants)
+    }
+
+    fn slices(&self) -> Slices {
+        Slices::new(self.terms.0, self.terms.1)
+    }
+
+    /// Place and length of what is written.
+    fn written(&self) -> (usize, usize) {
+        let operands = self.op.operands();
+        let place = operands.len() - 1;
+        (place, operands[place].length)
+    }
+
+    /// `invocations` for one slice.
+    fn summed(
+        &self,
+        shader: &'static Shader,
+        entry_point: &'static str,
+        invocations: u64,
+        slices: Slices,
+        constants: &[(&'static str, u32)],
+    ) -> Lowering {
+        let operands = self.op.operands();
+        let (output, length) = self.written();
+        slices.lower(length, output, operands.len(), |place| {
             let mut bindings: Vec<_> =
                 operands.iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
             bindings[output].1 = place;
-            let invocations = u64::from(slices.slices) * results as u64;
-            let mut dispatch = Dispatch::new(shader, entry_point, &params(self.shape, slices), &bindings, invocations);
-            if variant == SUBGROUP {
-                dispatch.constants.push(("KERNEL_WIDTH", self.shape.window.kernel_size[1].into()));
-            }
-            dispatch
-        }))
+            let invocations = u64::from(slices.slices) * invocations;
+            let params = params(self.shape, slices);
+            Dispatch::specialised(shader, entry_point, &params, &bindings, invocations, constants)
+        })
     }
+}
 
-    fn tiles(&self, variant: &str, shader: &Shader) -> [usize; 2] {
-        (self.tiles)(variant, shader.constant("TILE_CHANNELS"), shader.constant("TILE_COLUMNS"))
-    }
+/// Invocations of a workgroup of the subgroup variants: few, because a small layer has few.
+const SUBGROUP_WORKGROUP: u32 = 32;
+
+/// The side of the fewest tiles of at most [`MAX_TILE`] that cover `length`, none larger than it has to be.
+fn even_tile(length: u32) -> u32 {
+    length.div_ceil(length.div_ceil(MAX_TILE))
 }
 
 fn describe(shape: &Conv2d) -> String {
@@ -171,16 +225,14 @@ impl Op for Conv2dForward {
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let shape = &self.0;
         let [kernel_height, kernel_width] = shape.window.kernel_size;
-        let tiles = |_: &str, channels, columns| {
-            let rest = product(&[shape.batch, shape.output[0], shape.output[1].div_ceil(columns)]);
-            [shape.out_channels.div_ceil(channels) as usize, rest]
-        };
         Kernel {
             op: self,
             shape,
             entry_points: ["conv2d_forward", "conv2d_forward_tiled", "conv2d_forward_subgroup"],
-            rows: (shape.in_channels * kernel_height, kernel_width),
-            tiles: &tiles,
+            terms: (shape.in_channels * kernel_height, kernel_width),
+            channels: shape.out_channels,
+            rows: [shape.batch, shape.output[0]],
+            columns: shape.output[1],
         }
         .lower(variant)
     }
@@ -227,16 +279,14 @@ impl Op for Conv2dGradInput {
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let shape = &self.0;
         let [kernel_height, kernel_width] = shape.window.kernel_size;
-        let tiles = |_: &str, channels, columns| {
-            let rest = product(&[shape.batch, shape.input[0], shape.input[1].div_ceil(columns)]);
-            [shape.in_channels.div_ceil(channels) as usize, rest]
-        };
         Kernel {
             op: self,
             shape,
             entry_points: ["conv2d_grad_input", "conv2d_grad_input_tiled", "conv2d_grad_input_subgroup"],
-            rows: (shape.out_channels * kernel_height, kernel_width),
-            tiles: &tiles,
+            terms: (shape.out_channels * kernel_height, kernel_width),
+            channels: shape.in_channels,
+            rows: [shape.batch, shape.input[0]],
+            columns: shape.input[1],
         }
         .lower(variant)
     }
@@ -284,20 +334,14 @@ impl Op for Conv2dGradWeight {
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let shape = &self.0;
         let [kernel_height, kernel_width] = shape.window.kernel_size;
-        let tiles = |variant: &str, channels, columns| {
-            // A tile of the subgroup variant keeps to a row of the kernel; the other's does not.
-            let rest = match variant {
-                SUBGROUP => product(&[shape.in_channels, kernel_height, kernel_width.div_ceil(columns)]),
-                _ => product(&[shape.in_channels, kernel_height, kernel_width]).div_ceil(columns as usize),
-            };
-            [shape.out_channels.div_ceil(channels) as usize, rest]
-        };
         Kernel {
             op: self,
             shape,
             entry_points: ["conv2d_grad_weight", "conv2d_grad_weight_tiled", "conv2d_grad_weight_subgroup"],
-            rows: (shape.batch * shape.output[0], shape.output[1]),
-            tiles: &tiles,
+            terms: (shape.batch * shape.output[0], shape.output[1]),
+            channels: shape.out_channels,
+            rows: [shape.in_channels, kernel_height],
+            columns: kernel_width,
         }
         .lower(variant)
     }

@@ -8,6 +8,7 @@ pub mod contract;
 pub mod conv2d;
 pub mod custom;
 pub mod dropout;
+mod elementwise;
 pub mod gather;
 pub mod global_avg_pool2d;
 pub mod matmul;
@@ -37,6 +38,10 @@ pub const SUBGROUP: &str = "subgroup";
 
 /// The smallest subgroup that a [`SUBGROUP`] variant runs on.
 pub const SUBGROUP_LANES: u32 = 8;
+
+/// The name of variants that treat four adjacent elements at a time.
+pub const VEC4: &str = "vec4";
+
 
 /// One step of a plan.
 pub trait Op: fmt::Debug + Send + Sync {

@@ -1,11 +1,12 @@
 //! A bit test for NaN and infinity over the flat gradient buffer.
 
-use super::{Arguments, Lowering, Op, Operand, shader};
+use super::{Arguments, Lowering, Op, Operand, elementwise, shader};
 use crate::error::Result;
-use crate::gpu::{Dispatch, Shader, StepRow, params};
+use crate::gpu::{Shader, StepRow, params};
 use crate::reference;
 
 static SHADER: Shader = shader!("nonfinite");
+static VEC4_SHADER: Shader = shader!("nonfinite_vec4");
 
 /// Both words of a status that flags nothing.
 pub const FINITE: u32 = u32::MAX;
@@ -43,9 +44,14 @@ impl Op for Nonfinite {
         vec![("VALUES", self.length)]
     }
 
-    fn lower(&self, _: &str) -> Result<Lowering> {
+    fn variants(&self) -> &'static [&'static str] {
+        elementwise::variants(self.length)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
         let params = NonfiniteParams { length: self.length };
-        Ok(Dispatch::new(&SHADER, "nonfinite", &params, &[("values", 0), ("status", 1)], self.length.into()).into())
+        let entry_points = [(&SHADER, "nonfinite"), (&VEC4_SHADER, "nonfinite_vec4")];
+        elementwise::lower(self, variant, entry_points, &params, self.length)
     }
 
     fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {

@@ -1,11 +1,12 @@
 //! max(input, 0). Source: PyTorch nn.ReLU.
 
-use super::{Arguments, Lowering, Op, Operand, shader};
+use super::{Arguments, Lowering, Op, Operand, elementwise, shader};
 use crate::error::Result;
-use crate::gpu::{Dispatch, Shader, StepRow, params};
+use crate::gpu::{Shader, StepRow, params};
 use crate::reference;
 
 static SHADER: Shader = shader!("relu");
+static VEC4_SHADER: Shader = shader!("relu_vec4");
 
 params! {
     ReluParams {
@@ -37,10 +38,14 @@ impl Op for ReluForward {
         u64::from(self.length)
     }
 
-    fn lower(&self, _: &str) -> Result<Lowering> {
+    fn variants(&self) -> &'static [&'static str] {
+        elementwise::variants(self.length)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
         let params = ReluParams { length: self.length };
-        let bindings = [("input", 0), ("output", 1)];
-        Ok(Dispatch::new(&SHADER, "relu_forward", &params, &bindings, self.length.into()).into())
+        let entry_points = [(&SHADER, "relu_forward"), (&VEC4_SHADER, "relu_forward_vec4")];
+        elementwise::lower(self, variant, entry_points, &params, self.length)
     }
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
@@ -77,10 +82,14 @@ impl Op for ReluBackward {
         u64::from(self.length)
     }
 
-    fn lower(&self, _: &str) -> Result<Lowering> {
+    fn variants(&self) -> &'static [&'static str] {
+        elementwise::variants(self.length)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
         let params = ReluParams { length: self.length };
-        let bindings = [("activation", 0), ("grad_output", 1), ("grad_input", 2)];
-        Ok(Dispatch::new(&SHADER, "relu_backward", &params, &bindings, self.length.into()).into())
+        let entry_points = [(&SHADER, "relu_backward"), (&VEC4_SHADER, "relu_backward_vec4")];
+        elementwise::lower(self, variant, entry_points, &params, self.length)
     }
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {

@@ -1,11 +1,12 @@
 //! Stochastic gradient descent over the flat parameter buffer. Source: PyTorch torch.optim.SGD with dampening=0.
 
-use super::{Arguments, Lowering, Op, Operand, shader};
+use super::{Arguments, Lowering, Op, Operand, elementwise, shader};
 use crate::error::Result;
-use crate::gpu::{Dispatch, Shader, StepRow, params};
+use crate::gpu::{Shader, StepRow, params};
 use crate::reference;
 
 static SHADER: Shader = shader!("sgd");
+static VEC4_SHADER: Shader = shader!("sgd_vec4");
 
 params! {
     SgdParams {
@@ -49,15 +50,18 @@ impl Op for Sgd {
         8 * u64::from(self.length)
     }
 
-    fn lower(&self, _: &str) -> Result<Lowering> {
+    fn variants(&self) -> &'static [&'static str] {
+        elementwise::variants(self.length)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
         let params = SgdParams {
             length: self.length,
             momentum: self.momentum,
             weight_decay: self.weight_decay,
             nesterov: self.nesterov.into(),
         };
-        let bindings = [("gradients", 0), ("status", 1), ("parameters", 2), ("momentum_buffer", 3)];
-        Ok(Dispatch::new(&SHADER, "sgd", &params, &bindings, self.length.into()).into())
+        elementwise::lower(self, variant, [(&SHADER, "sgd"), (&VEC4_SHADER, "sgd_vec4")], &params, self.length)
     }
 
     fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {

@@ -7,6 +7,12 @@ use crate::gpu::{Dispatch, Shader, params};
 /// Terms that one invocation adds at most.
 pub const MAX_TERMS: u32 = 4096;
 
+/// Workgroups that keep a device busy: a sum of few results is cut so that there are so many.
+const BUSY_WORKGROUPS: u32 = 32;
+
+/// A slice of fewer terms costs more in the second pass than it gains in the first.
+const FEWEST_TERMS: u32 = 256;
+
 static SUM_SLICES: Shader = shader!("sum_slices");
 
 params! {
@@ -29,6 +35,15 @@ impl Slices {
     /// As few slices as keep one invocation at [`MAX_TERMS`] terms or, where a row alone is longer, at one row.
     pub fn new(rows: u32, terms_per_row: u32) -> Self {
         let slice_length = (MAX_TERMS / terms_per_row.max(1)).clamp(1, rows.max(1));
+        Self { slices: rows.div_ceil(slice_length).max(1), slice_length }
+    }
+
+    /// At most as long, and so many that a device has something to do where one slice is `workgroups`.
+    pub fn spread(rows: u32, terms_per_row: u32, workgroups: u64) -> Self {
+        let longest = Self::new(rows, terms_per_row);
+        let wanted = u64::from(BUSY_WORKGROUPS).div_ceil(workgroups.max(1)) as u32;
+        let fewest_rows = FEWEST_TERMS.div_ceil(terms_per_row.max(1));
+        let slice_length = rows.div_ceil(wanted).max(fewest_rows).min(longest.slice_length).max(1);
         Self { slices: rows.div_ceil(slice_length).max(1), slice_length }
     }
 

@@ -1,0 +1,30 @@
+// nonfinite.wgsl, four elements an invocation: for lengths that are multiples of 4.
+
+struct NonfiniteParams {
+  length: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: NonfiniteParams;
+@group(0) @binding(1) var<storage, read> values: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> status: array<atomic<u32>>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn nonfinite_vec4(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let i = invocation_index(workgroup, grid, local);
+  if (i >= params.length / 4u) {
+    return;
+  }
+  let nonfinite = (bitcast<vec4<u32>>(values[i]) & vec4(0x7f800000u)) == vec4(0x7f800000u);
+  if (!any(nonfinite)) {
+    return;
+  }
+  // The first of the four.
+  let component = select(select(select(3u, 2u, nonfinite.z), 1u, nonfinite.y), 0u, nonfinite.x);
+  if (atomicMin(&status[0], now.step) >= now.step) {
+    atomicMin(&status[1], 4u * i + component);
+  }
+}
