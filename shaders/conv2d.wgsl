@@ -38,6 +38,7 @@ struct Conv2dParams {
 @group(0) @binding(5) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(6) var<storage, read_write> grad_input: array<f32>;
 @group(0) @binding(7) var<storage, read_write> grad_weight: array<f32>;
+@group(0) @binding(8) var<storage, read_write> grad_bias: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn conv2d_forward(
@@ -126,22 +127,12 @@ fn conv2d_grad_input(
   grad_input[i] = sum;
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn conv2d_grad_weight(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) grid: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let i = invocation_index(workgroup, grid, local);
-  let length = params.out_channels * params.in_channels * params.kernel_height * params.kernel_width;
-  if (i >= params.slices * length) {
-    return;
-  }
-  let slice = i / length;
-  let kw = i % params.kernel_width;
-  let kh = (i / params.kernel_width) % params.kernel_height;
-  let c = (i / (params.kernel_width * params.kernel_height)) % params.in_channels;
-  let o = (i % length) / (params.kernel_width * params.kernel_height * params.in_channels);
+// The gradient of one weight, summed over the rows of a slice.
+fn grad_of_weight(weight_index: u32, slice: u32) -> f32 {
+  let kw = weight_index % params.kernel_width;
+  let kh = (weight_index / params.kernel_width) % params.kernel_height;
+  let c = (weight_index / (params.kernel_width * params.kernel_height)) % params.in_channels;
+  let o = weight_index / (params.kernel_width * params.kernel_height * params.in_channels);
 
   let first = slice * params.slice_length;
   let last = min(first + params.slice_length, params.batch * params.out_height);
@@ -162,5 +153,54 @@ fn conv2d_grad_weight(
       }
     }
   }
-  grad_weight[i] = sum;
+  return sum;
+}
+
+// The gradient of one bias, likewise.
+fn grad_of_bias(o: u32, slice: u32) -> f32 {
+  let first = slice * params.slice_length;
+  let last = min(first + params.slice_length, params.batch * params.out_height);
+  var sum = 0.0;
+  for (var row = first; row < last; row++) {
+    let n = row / params.out_height;
+    let output_row = ((n * params.out_channels + o) * params.out_height + row % params.out_height) * params.out_width;
+    for (var ow = 0u; ow < params.out_width; ow++) {
+      sum += grad_output[output_row + ow];
+    }
+  }
+  return sum;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn conv2d_grad_weight(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let i = invocation_index(workgroup, grid, local);
+  let length = params.out_channels * params.in_channels * params.kernel_height * params.kernel_width;
+  if (i >= params.slices * length) {
+    return;
+  }
+  grad_weight[i] = grad_of_weight(i % length, i / length);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn conv2d_grad_weight_bias(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let i = invocation_index(workgroup, grid, local);
+  let row_length = params.in_channels * params.kernel_height * params.kernel_width;
+  let length = params.out_channels * row_length;
+  if (i >= params.slices * length) {
+    return;
+  }
+  let slice = i / length;
+  grad_weight[i] = grad_of_weight(i % length, slice);
+  // The first weight of each output channel brings its bias along.
+  if (i % row_length == 0u) {
+    grad_bias[i / row_length] = grad_of_bias(i % length / row_length, slice);
+  }
 }

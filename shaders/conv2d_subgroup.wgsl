@@ -9,7 +9,7 @@
 // Needs subgroups of at least 8 lanes.
 //   forward:     output channels × adjacent output columns
 //   grad_input:  input channels × adjacent input columns; kw runs backwards, so that the columns of grad_output slide too
-//   grad_weight: output channels × all columns of the kernel
+//   grad_weight: output channels × all columns of the kernel; a bias is one more place, whose inputs are all 1
 
 enable subgroups;
 
@@ -41,6 +41,7 @@ struct Conv2dParams {
 @group(0) @binding(5) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(6) var<storage, read_write> grad_input: array<f32>;
 @group(0) @binding(7) var<storage, read_write> grad_weight: array<f32>;
+@group(0) @binding(8) var<storage, read_write> grad_bias: array<f32>;
 
 // The host chooses the tile that wastes least of a shape, each side at most MAX_TILE. Loops over overrides have a length that compilers
 // know: they are unrolled, and the arrays become registers.
@@ -217,27 +218,26 @@ fn conv2d_grad_input_subgroup(
   }
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn conv2d_grad_weight_subgroup(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) grid: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {
-  let tiles_o = (params.out_channels + TILE_CHANNELS - 1u) / TILE_CHANNELS;
-  let places = params.in_channels * params.kernel_height;
-  let groups = (places + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
-  var i = workgroup_index(workgroup, grid);
-  if (i >= params.slices * tiles_o * groups) {
-    return;
-  }
-  let place = i % groups * WORKGROUP_SIZE + local;
-  i /= groups;
-  let o = i % tiles_o * TILE_CHANNELS;
-  let slice = i / tiles_o;
-  let valid = min(place, places - 1u);
+// Workgroups of grad_weight over `places` rows of the kernel, for one tile of channels.
+fn groups_of(places: u32) -> u32 {
+  return (places + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+}
+
+// The first of the channels of a workgroup; `i` counts the groups of all.
+fn first_channel(i: u32) -> u32 {
+  return i % ((params.out_channels + TILE_CHANNELS - 1u) / TILE_CHANNELS) * TILE_CHANNELS;
+}
+
+fn slice_of(i: u32) -> u32 {
+  return i / ((params.out_channels + TILE_CHANNELS - 1u) / TILE_CHANNELS);
+}
+
+fn grads_of_weight(place: u32, o: u32, slice: u32, lane: u32) -> array<array<f32, MAX_TILE>, MAX_TILE> {
+  let rows = params.in_channels * params.kernel_height;
+  let valid = min(place, rows - 1u);
   let kh = valid % params.kernel_height;
   let c = valid / params.kernel_height;
+  let is_bias = place == rows;
 
   let channel = min(o + lane % MAX_TILE, params.out_channels - 1u);
   let x = 0u - params.padding_width;
@@ -253,13 +253,13 @@ fn conv2d_grad_weight_subgroup(
     let output_row = ((n * params.out_channels + channel) * params.out_height + oh) * params.out_width;
     var values: array<f32, MAX_TILE>;
     for (var j = 1u; j < KERNEL_WIDTH; j++) {
-      values[j] = load_input(input_row, x + j - 1u, inside);
+      values[j] = select(load_input(input_row, x + j - 1u, inside), 1.0, is_bias);
     }
     for (var ow = 0u; ow < params.out_width; ow++) {
       for (var j = 1u; j < KERNEL_WIDTH; j++) {
         values[j - 1u] = values[j];
       }
-      values[KERNEL_WIDTH - 1u] = load_input(input_row, x + KERNEL_WIDTH - 1u + ow, inside);
+      values[KERNEL_WIDTH - 1u] = select(load_input(input_row, x + KERNEL_WIDTH - 1u + ow, inside), 1.0, is_bias);
       let own = grad_output[output_row + ow];
       for (var t = 0u; t < TILE_CHANNELS; t++) {
         let shared_grad = subgroupShuffle(own, t);
@@ -274,16 +274,66 @@ fn conv2d_grad_weight_subgroup(
       n++;
     }
   }
-  if (place >= places) {
-    return;
-  }
+  return sums;
+}
 
-  let plane = params.in_channels * params.kernel_height * params.kernel_width;
-  let base = (((slice * params.out_channels + o) * params.in_channels + c) * params.kernel_height + kh) * params.kernel_width;
+fn store_grad_weight(place: u32, o: u32, slice: u32, sums: array<array<f32, MAX_TILE>, MAX_TILE>) {
+  let row_length = params.in_channels * params.kernel_height * params.kernel_width;
+  let base = (slice * params.out_channels + o) * row_length + place * params.kernel_width;
   for (var t = 0u; t < TILE_CHANNELS; t++) {
     for (var j = 0u; j < KERNEL_WIDTH; j++) {
       if (o + t < params.out_channels) {
-        grad_weight[base + t * plane + j] = sums[t][j];
+        grad_weight[base + t * row_length + j] = sums[t][j];
+      }
+    }
+  }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn conv2d_grad_weight_subgroup(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let places = params.in_channels * params.kernel_height;
+  let groups = groups_of(places);
+  let i = workgroup_index(workgroup, grid) / groups;
+  let o = first_channel(i);
+  let slice = slice_of(i);
+  if (slice >= params.slices) {
+    return;
+  }
+  let place = workgroup_index(workgroup, grid) % groups * WORKGROUP_SIZE + local;
+  let sums = grads_of_weight(place, o, slice, lane);
+  if (place < places) {
+    store_grad_weight(place, o, slice, sums);
+  }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn conv2d_grad_weight_bias_subgroup(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let places = params.in_channels * params.kernel_height;
+  let groups = groups_of(places + 1u);
+  let i = workgroup_index(workgroup, grid) / groups;
+  let o = first_channel(i);
+  let slice = slice_of(i);
+  if (slice >= params.slices) {
+    return;
+  }
+  let place = workgroup_index(workgroup, grid) % groups * WORKGROUP_SIZE + local;
+  let sums = grads_of_weight(place, o, slice, lane);
+  if (place < places) {
+    store_grad_weight(place, o, slice, sums);
+  } else if (place == places) {
+    for (var t = 0u; t < TILE_CHANNELS; t++) {
+      if (o + t < params.out_channels) {
+        grad_bias[slice * params.out_channels + o + t] = sums[t][0];
       }
     }
   }

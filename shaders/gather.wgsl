@@ -51,7 +51,13 @@ const NO_LABEL: u32 = 0xffffffffu;
 // What the random words are for, as in reference/philox.rs.
 const AUGMENT: u32 = 1u;
 
+// How many of the buffers hold records.
+override BUFFERS: u32 = 4u;
+
 fn load_word(record: u32, word: u32) -> u32 {
+  if (BUFFERS == 1u) {
+    return records_0[record * params.record_words + word];
+  }
   let at = record % params.records_per_buffer * params.record_words + word;
   switch record / params.records_per_buffer {
     case 0u: {
@@ -82,6 +88,13 @@ fn label_of(header: u32) -> u32 {
   return header & 0xffffu;
 }
 
+fn label_of_row(n: u32) -> u32 {
+  if (n >= now.count) {
+    return NO_LABEL;
+  }
+  return label_of(load_word(record_of(n), 0u));
+}
+
 // Four pixels of row n, as many of them as the image still has.
 fn store(n: u32, first: u32, values: vec4<f32>) {
   let base = n * params.image_length + first;
@@ -110,17 +123,15 @@ fn gather(
   }
   let n = i / words;
   let word = i % words;
-  var label = NO_LABEL;
   var values = vec4(0.0);
   if (n < now.count) {
     let record = record_of(n);
     let packed = load_word(record, HEADER_WORDS + word);
     let bytes = vec4(packed & 0xffu, (packed >> 8u) & 0xffu, (packed >> 16u) & 0xffu, packed >> 24u);
     values = vec4<f32>(bytes) * params.scale + params.shift;
-    label = label_of(load_word(record, 0u));
   }
   if (word == 0u) {
-    labels[n] = label;
+    labels[n] = label_of_row(n);
   }
   store(n, word * 4u, values);
 }

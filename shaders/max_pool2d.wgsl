@@ -1,5 +1,7 @@
 // Maximum over a window, for each of `planes` = batch × channels planes.
 //   forward:  output = max over the window; argmax = its flat index in the input plane (the first one, on a tie)
+//   relu_max_pool2d_forward: with the ReLU before the pooling, whose output nobody needs then: the maximum of max(input, 0), and
+//             argmax = NOWHERE where that is 0, so that no gradient passes
 //   backward: grad_input[i] = Σ grad_output over the outputs whose argmax is i (overwritten)
 //
 // One element an invocation. Backward gathers over the outputs whose window covers the element, in a fixed order, instead of
@@ -30,26 +32,24 @@ struct MaxPool2dParams {
 @group(0) @binding(5) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(6) var<storage, read_write> grad_input: array<f32>;
 
+const NOWHERE: u32 = 0xffffffffu;
+
 // By bits, because a driver may assume that there is no NaN.
 fn is_nan(value: f32) -> bool {
   return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn max_pool2d_forward(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) grid: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let i = invocation_index(workgroup, grid, local);
-  if (i >= params.planes * params.out_height * params.out_width) {
-    return;
-  }
+// A maximum and its flat index in its plane.
+struct Maximum {
+  value: f32,
+  at: u32,
+}
+
+fn maximum_of(i: u32) -> Maximum {
   let ow = i % params.out_width;
   let oh = (i / params.out_width) % params.out_height;
   let plane = i / (params.out_width * params.out_height) * params.in_height * params.in_width;
-  var best = 0.0;
-  var best_at = 0u;
+  var best = Maximum(0.0, 0u);
   var found = false;
   for (var kh = 0u; kh < params.kernel_height; kh++) {
     // Above or left of the input the subtraction wraps to a huge value, so one comparison covers both edges.
@@ -62,16 +62,45 @@ fn max_pool2d_forward(
       if (iw < params.in_width) {
         let at = ih * params.in_width + iw;
         let value = input[plane + at];
-        if (!found || value > best || is_nan(value)) {
-          best = value;
-          best_at = at;
+        if (!found || value > best.value || is_nan(value)) {
+          best = Maximum(value, at);
           found = true;
         }
       }
     }
   }
-  output[i] = best;
-  argmax[i] = best_at;
+  return best;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn max_pool2d_forward(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let i = invocation_index(workgroup, grid, local);
+  if (i >= params.planes * params.out_height * params.out_width) {
+    return;
+  }
+  let best = maximum_of(i);
+  output[i] = best.value;
+  argmax[i] = best.at;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn relu_max_pool2d_forward(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let i = invocation_index(workgroup, grid, local);
+  if (i >= params.planes * params.out_height * params.out_width) {
+    return;
+  }
+  let best = maximum_of(i);
+  let stopped = best.value <= 0.0;
+  output[i] = select(best.value, 0.0, stopped);
+  argmax[i] = select(best.at, NOWHERE, stopped);
 }
 
 // `winner` is the forward argmax.

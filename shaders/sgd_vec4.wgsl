@@ -1,4 +1,4 @@
-// sgd.wgsl, four elements an invocation: for lengths that are multiples of 4.
+// sgd.wgsl, FOURS times four elements an invocation: for lengths that are multiples of 4.
 //
 // A load or store of four values costs a software adapter little more than one of a single value, and a GPU one transaction.
 
@@ -16,20 +16,27 @@ struct SgdParams {
 @group(0) @binding(3) var<storage, read_write> parameters: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> momentum_buffer: array<vec4<f32>>;
 
+const FOURS: u32 = 4u;
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn sgd_vec4(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(num_workgroups) grid: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let i = invocation_index(workgroup, grid, local);
-  if (i >= params.length / 4u || status[0] <= now.step) {
+  if (status[0] <= now.step) {
     return;
   }
-  let before = parameters[i];
-  let gradient = gradients[i] + params.weight_decay * before;
-  let velocity = params.momentum * momentum_buffer[i] + gradient;
-  let direction = select(velocity, gradient + params.momentum * velocity, params.nesterov != 0u);
-  momentum_buffer[i] = velocity;
-  parameters[i] = before - now.learning_rate * direction;
+  let first = workgroup_index(workgroup, grid) * FOURS * WORKGROUP_SIZE + local;
+  for (var four = 0u; four < FOURS; four++) {
+    let i = first + four * WORKGROUP_SIZE;
+    if (i < params.length / 4u) {
+      let before = parameters[i];
+      let gradient = gradients[i] + params.weight_decay * before;
+      let velocity = params.momentum * momentum_buffer[i] + gradient;
+      let direction = select(velocity, gradient + params.momentum * velocity, params.nesterov != 0u);
+      momentum_buffer[i] = velocity;
+      parameters[i] = before - now.learning_rate * direction;
+    }
+  }
 }

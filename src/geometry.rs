@@ -192,6 +192,28 @@ pub struct Matmul {
     pub transpose_b: bool,
 }
 
+/// A fully connected layer: (batch, in_features) → (batch, out_features).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Linear {
+    pub batch: u32,
+    pub in_features: u32,
+    pub out_features: u32,
+}
+
+impl Linear {
+    pub fn input_len(&self) -> usize {
+        product(&[self.batch, self.in_features])
+    }
+
+    pub fn weight_len(&self) -> usize {
+        product(&[self.out_features, self.in_features])
+    }
+
+    pub fn output_len(&self) -> usize {
+        product(&[self.batch, self.out_features])
+    }
+}
+
 /// A tensor (batch, channels, size) seen by a per-channel bias: `size` is height × width, or 1 after a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Channels {

@@ -84,7 +84,12 @@ fn every_tensor_of_a_step_agrees_with_the_reference() {
     let network = Network::parse(EVERY_LAYER, "every layer").unwrap();
     let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.01, nesterov: true, label_smoothing: 0.1 };
     let setup = Setup { network: &network, dataset: &dataset, batch: 5, optimiser, noise: NOISE };
-    let (mut gpu, mut cpu) = (gpu(&setup, &GpuOptions::default()), CpuMachine::new(&setup).unwrap());
+    let unfused = GpuOptions { fused: false, ..GpuOptions::default() };
+    every_tensor_agrees(gpu(&setup, &unfused), CpuMachine::new(&setup).unwrap(), 50);
+    every_tensor_agrees(gpu(&setup, &GpuOptions::default()), CpuMachine::fused(&setup).unwrap(), 40);
+}
+
+fn every_tensor_agrees(mut gpu: GpuMachine<'_>, mut cpu: CpuMachine<'_>, tensors: usize) {
     // A seed with no value so close to 0 that rounding decides on which side of ReLU it falls; checked below.
     let state = fresh_state(gpu.plan(), 16);
     gpu.set_state(&state).unwrap();
@@ -112,7 +117,29 @@ fn every_tensor_of_a_step_agrees_with_the_reference() {
         }
         compared += 1;
     }
-    assert!(compared > 50, "only {compared} tensors compared");
+    assert!(compared > tensors, "only {compared} tensors compared");
+}
+
+/// What is fused computes what its parts do: in f64 there is no rounding to tell the two plans apart.
+#[test]
+fn a_fused_plan_gives_the_same_bits_in_the_reference() {
+    let dataset = shapes(3, 20, 1);
+    for network in [Network::load("lenet").unwrap(), Network::parse(EVERY_LAYER, "every layer").unwrap()] {
+        let setup = Setup { network: &network, dataset: &dataset, batch: 5, optimiser: TUTORIAL, noise: NOISE };
+        let [mut apart, mut fused] = [CpuMachine::new(&setup).unwrap(), CpuMachine::fused(&setup).unwrap()];
+        assert!(fused.plan().steps.len() < apart.plan().steps.len());
+        let state = fresh_state(apart.plan(), 2);
+        let mut results = Vec::new();
+        for machine in [&mut apart, &mut fused] {
+            machine.set_state(&state).unwrap();
+            let losses = train(machine, &images(18), 0.01).unwrap();
+            let State { parameters, momentum } = machine.state().unwrap();
+            results.push(
+                [losses, parameters, momentum].map(|values| values.into_iter().map(f32::to_bits).collect::<Vec<_>>()),
+            );
+        }
+        assert_eq!(results[0], results[1]);
+    }
 }
 
 /// Ten steps of the tutorial network as PyTorch did them, in f64; see golden/generate.py.

@@ -5,7 +5,7 @@ use super::pairwise::pairwise;
 use super::{Block, Case, Sizes, Style, Timed};
 use crate::error::Result;
 use crate::geometry::{Conv2d, Window, product};
-use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight};
+use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight, Conv2dGradWeightBias};
 
 pub(super) const KERNELS: [[u32; 2]; 6] = [[1, 1], [2, 2], [3, 3], [5, 5], [1, 3], [5, 2]];
 pub(super) const STRIDES: [[u32; 2]; 4] = [[1, 1], [2, 2], [3, 3], [1, 2]];
@@ -44,6 +44,11 @@ pub(super) const BLOCK: Block = Block {
             defaults: TIMED,
             build: |sizes| Ok(grad_weight(sized(sizes)?, Style::Uniform)),
         },
+        Timed {
+            op: "conv2d_grad_weight_bias",
+            defaults: TIMED,
+            build: |sizes| Ok(grad_weight_bias(sized(sizes)?, Style::Uniform)),
+        },
     ],
 };
 
@@ -72,12 +77,20 @@ fn grad_weight(shape: Conv2d, style: Style) -> Case {
     Case::new(Conv2dGradWeight(shape), style, products(style, terms))
 }
 
+fn grad_weight_bias(shape: Conv2d, style: Style) -> Case {
+    let [height, width] = shape.output;
+    let terms = product(&[shape.batch, height, width]) as u64;
+    Case::new(Conv2dGradWeightBias(shape), style, products(style, terms))
+}
+
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (index, shape) in shapes().into_iter().enumerate() {
         for style in [Style::rounded(index), Style::Integers] {
             cases.extend([forward(shape, style), grad_input(shape, style), grad_weight(shape, style)]);
         }
+        // Much of it is grad_weight's: one style each.
+        cases.push(grad_weight_bias(shape, [Style::rounded(index), Style::Integers][index % 2]));
     }
     cases
 }

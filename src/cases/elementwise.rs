@@ -8,7 +8,7 @@ use crate::ops::relu::{ReluBackward, ReluForward};
 use crate::ops::sgd::Sgd;
 
 /// Around a workgroup of single elements and of fours; the last is the tutorial network's parameters.
-const LENGTHS: [u32; 12] = [1, 2, 4, 63, 64, 65, 127, 252, 257, 260, 1000, 62_006];
+const LENGTHS: [u32; 13] = [1, 2, 4, 63, 64, 65, 127, 252, 257, 260, 1000, 1028, 62_006];
 
 /// The tutorial's first activations at batch 4, and the wide network's at batch 32. The flat parameters of both networks below have gaps.
 const TIMED_RELU: &[&str] = &["length=18816", "length=1254400"];

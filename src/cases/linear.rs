@@ -1,13 +1,21 @@
-//! Matrix products and biases: tiles are 4 × 4, workgroups 64 invocations, slices 4096 terms.
+//! Matrix products, biases and whole linear layers: tiles are 4 × 4, workgroups 64 invocations, slices 4096 terms.
 
 use super::bound::{products, sums};
 use super::pairwise::pairwise;
 use super::{Block, Case, Sizes, Style, Timed};
 use crate::error::Result;
-use crate::geometry::{Channels, Matmul as Shape, product};
+use crate::geometry::{Channels, Linear, Matmul as Shape, product};
 use crate::ops::MAX_TERMS;
 use crate::ops::bias::{BiasAdd, BiasGrad};
+use crate::ops::linear::{self, LinearForward, LinearGradInput, LinearGradWeight};
 use crate::ops::matmul::Matmul;
+
+/// The tutorial's first linear layer at two batches, and the wide network's.
+const LAYERS: &[&str] = &[
+    "batch=4,in_features=400,out_features=120",
+    "batch=128,in_features=400,out_features=120",
+    "batch=4,in_features=2500,out_features=120",
+];
 
 const CHANNELS: &[&str] = &["batch=4,channels=6,size=784", "batch=32,channels=50,size=784"];
 
@@ -23,6 +31,26 @@ pub(super) const BLOCK: Block = Block {
                 Ok(matmul(Shape { m, k, n, transpose_a, transpose_b }, Style::Uniform))
             },
         },
+        Timed {
+            op: "linear_forward",
+            defaults: LAYERS,
+            build: |sizes| Ok(linear_forward(layer(sizes)?, true, Style::Uniform)),
+        },
+        Timed {
+            op: "linear_grad_input",
+            defaults: LAYERS,
+            build: |sizes| Ok(linear_grad_input(layer(sizes)?, false, Style::Uniform)),
+        },
+        Timed {
+            op: "linear_grad_input_relu",
+            defaults: LAYERS,
+            build: |sizes| Ok(linear_grad_input(layer(sizes)?, true, Style::Uniform)),
+        },
+        Timed {
+            op: "linear_grad_weight",
+            defaults: LAYERS,
+            build: |sizes| Ok(linear_grad_weight(layer(sizes)?, Style::Uniform)),
+        },
         Timed { op: "bias_add", defaults: CHANNELS, build: |sizes| Ok(bias_add(sized(sizes)?, Style::Uniform)) },
         Timed { op: "bias_grad", defaults: CHANNELS, build: |sizes| Ok(bias_grad(sized(sizes)?, Style::Uniform)) },
     ],
@@ -30,6 +58,28 @@ pub(super) const BLOCK: Block = Block {
 
 fn sized(sizes: &Sizes<'_>) -> Result<Channels> {
     Ok(Channels { batch: sizes.get("batch")?, channels: sizes.get("channels")?, size: sizes.get("size")? })
+}
+
+fn layer(sizes: &Sizes<'_>) -> Result<Linear> {
+    let (batch, in_features) = (sizes.get("batch")?, sizes.get("in_features")?);
+    let shape = Linear { batch, in_features, out_features: sizes.get("out_features")? };
+    if linear::fits(&shape) {
+        return Ok(shape);
+    }
+    Err(sizes.refusal(format!("each size is at most {MAX_TERMS}: a larger layer is a matmul and a bias_add")))
+}
+
+fn linear_forward(shape: Linear, relu: bool, style: Style) -> Case {
+    Case::new(LinearForward { shape, relu }, style, products(style, u64::from(shape.in_features) + 1))
+}
+
+/// Where a subnormal activation is flushed, a gradient is blocked.
+fn linear_grad_input(shape: Linear, relu: bool, style: Style) -> Case {
+    Case::new(LinearGradInput { shape, relu }, style, products(style, shape.out_features.into()))
+}
+
+fn linear_grad_weight(shape: Linear, style: Style) -> Case {
+    Case::new(LinearGradWeight(shape), style, products(style, shape.batch.into()))
 }
 
 fn matmul(shape: Shape, style: Style) -> Case {
@@ -56,6 +106,15 @@ fn cases() -> Vec<Case> {
     for (index, shape) in channels().into_iter().enumerate() {
         let style = Style::rounded(index);
         cases.extend([bias_add(shape, style), bias_grad(shape, style), bias_grad(shape, Style::Integers)]);
+    }
+    for (index, shape) in layers().into_iter().enumerate() {
+        // The other half of the pairs is in the next shape.
+        let relu = index % 2 == 0;
+        for style in [[Style::Uniform, Style::Outliers][index / 2 % 2], Style::Integers] {
+            cases.push(linear_forward(shape, relu, style));
+            cases.push(linear_grad_input(shape, relu, style));
+            cases.push(linear_grad_weight(shape, style));
+        }
     }
     // More slices than one pass may add.
     let huge = Channels { batch: 1, channels: 1, size: MAX_TERMS * MAX_TERMS + 5 };
@@ -109,6 +168,38 @@ fn channels() -> Vec<Channels> {
     // The tutorial's convolutions and its first linear layer, then slices that end inside an image.
     for (batch, channels, size) in [(4, 6, 784), (4, 16, 100), (4, 120, 1), (4097, 3, 1), (3, 5, 3001), (8, 2, 1024)] {
         shapes.push(Channels { batch, channels, size });
+    }
+    shapes
+}
+
+fn layers() -> Vec<Linear> {
+    const BATCHES: [u32; 8] = [1, 2, 3, 4, 5, 7, 8, 9];
+    const FEATURES: [u32; 9] = [1, 3, 4, 8, 12, 31, 32, 33, 36];
+    let swept = pairwise([BATCHES.len(), FEATURES.len(), FEATURES.len()]);
+    let mut shapes: Vec<Linear> = swept
+        .into_iter()
+        .map(|[batch, inputs, outputs]| Linear {
+            batch: BATCHES[batch],
+            in_features: FEATURES[inputs],
+            out_features: FEATURES[outputs],
+        })
+        .collect();
+    // Around a workgroup of fours, the tutorial's layers, the wide network's first, and the longest sums.
+    for (batch, in_features, out_features) in [
+        (3, 124, 5),
+        (3, 128, 5),
+        (3, 132, 9),
+        (4, 400, 120),
+        (4, 120, 84),
+        (4, 84, 10),
+        (2, 2500, 120),
+        (1, MAX_TERMS, 3),
+        (1, 8, MAX_TERMS),
+        (MAX_TERMS, 4, 2),
+    ] {
+        for _ in 0..2 {
+            shapes.push(Linear { batch, in_features, out_features });
+        }
     }
     shapes
 }

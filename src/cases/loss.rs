@@ -6,7 +6,7 @@ use super::{Block, Case, Style, Timed};
 use crate::gpu::StepRow;
 use crate::ops::MAX_TERMS;
 use crate::ops::mean_loss::MeanLoss;
-use crate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
+use crate::ops::softmax_cross_entropy::{MeanCrossEntropy, SoftmaxCrossEntropy};
 use crate::random::{Purpose, Random};
 
 const STEP: StepRow = StepRow { step: 1, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
@@ -21,6 +21,21 @@ pub(super) const BLOCK: Block = Block {
                 let (rows, classes) = (sizes.get("rows")?, sizes.get("classes")?);
                 let op = SoftmaxCrossEntropy { rows, classes, label_smoothing: 0.0 };
                 Ok(softmax_of(op, rows, Style::Uniform, &mut Random::new(0, Purpose::Test, 1 << 32)))
+            },
+        },
+        Timed {
+            op: "mean_cross_entropy",
+            defaults: &["rows=4,classes=10", "rows=128,classes=10"],
+            build: |sizes| {
+                let (rows, classes) = (sizes.get("rows")?, sizes.get("classes")?);
+                let loss = SoftmaxCrossEntropy { rows, classes, label_smoothing: 0.0 };
+                let op = MeanCrossEntropy { loss, slots: 1 };
+                if !op.fits() {
+                    return Err(
+                        sizes.refusal(format!("{rows} rows of {classes} classes are too many for one workgroup"))
+                    );
+                }
+                Ok(cross_entropy(op, rows, 0, Style::Uniform, &mut Random::new(0, Purpose::Test, 1 << 32)))
             },
         },
         Timed {
@@ -49,78 +64,114 @@ fn softmax_cross_entropy() -> Vec<Case> {
             (rows, CLASSES[classes], [0.0, 0.1][smoothing], [rows, rows.div_ceil(2), 1][count], style)
         });
     let special = [(4, 10, 0.0, 4, 0), (2, 2 * MAX_TERMS, 0.1, 2, 0), (2, 2 * MAX_TERMS, 0.0, 2, 2)];
-    let case = |(index, (rows, classes, label_smoothing, count, style)): (usize, (u32, u32, f32, u32, usize))| {
-        let op = SoftmaxCrossEntropy { rows, classes, label_smoothing };
+    let mut cases = Vec::new();
+    for (index, (rows, classes, label_smoothing, count, style)) in swept.chain(special).enumerate() {
+        let loss = SoftmaxCrossEntropy { rows, classes, label_smoothing };
         let mut random = Random::new(index as u64, Purpose::Test, 1 << 32);
-        let case = softmax_of(op, count, Style::rounded(style), &mut random);
-        // Every third case has logits of ±1e4 and a few in between: exp of a difference neither overflows nor cancels.
-        if index % 3 == 2 {
-            let logits = (0..rows * classes).map(|_| [1e4f32, -1e4, 0.0, 9.9e3][random.below(4) as usize].to_bits());
-            case.given("logits", logits.collect())
-        } else {
-            case
+        let style = Style::rounded(style);
+        let mut both = vec![softmax_of(loss, count, style, &mut random)];
+        let mean = MeanCrossEntropy { loss, slots: 1 + index as u32 % 3 };
+        if mean.fits() {
+            both.push(cross_entropy(mean, count, index as u32 % mean.slots, style, &mut random));
         }
-    };
-    swept.chain(special).enumerate().map(case).collect()
+        for case in both {
+            // Every third case has logits of ±1e4 and a few in between: exp of a difference neither overflows nor cancels.
+            cases.push(if index % 3 == 2 {
+                let logits =
+                    (0..rows * classes).map(|_| [1e4f32, -1e4, 0.0, 9.9e3][random.below(4) as usize].to_bits());
+                case.given("logits", logits.collect())
+            } else {
+                case
+            });
+        }
+    }
+    cases
 }
 
 /// Rows past the count are padding.
+fn labels(rows: u32, classes: u32, count: u32, random: &mut Random) -> Vec<u32> {
+    (0..rows).map(|n| if n < count { random.below(classes) } else { u32::MAX }).collect()
+}
+
 fn softmax_of(op: SoftmaxCrossEntropy, count: u32, style: Style, random: &mut Random) -> Case {
-    let labels = (0..op.rows).map(|n| if n < count { random.below(op.classes) } else { u32::MAX }).collect();
-    Case::new(op, style, softmax_bound(op)).step(StepRow { count, ..STEP }).given("labels", labels)
+    let bound: Bound = Box::new(move |case, inputs, _| {
+        let LossBounds { rows, grads, .. } = loss_bounds(op, case.step.count, inputs);
+        vec![Vec::new(), Vec::new(), rows, grads]
+    });
+    let labels = labels(op.rows, op.classes, count, random);
+    Case::new(op, style, bound).step(StepRow { count, ..STEP }).given("labels", labels)
+}
+
+fn cross_entropy(op: MeanCrossEntropy, count: u32, slot: u32, style: Style, random: &mut Random) -> Case {
+    let bound: Bound = Box::new(move |case, inputs, _| {
+        let LossBounds { rows, grads, magnitudes } = loss_bounds(op.loss, case.step.count, inputs);
+        let roundings = u64::from(op.loss.rows.div_ceil(64)) + 64 + DIVISION;
+        let sum = |values: &[f64]| values.iter().sum::<f64>() / f64::from(case.step.count);
+        let mut losses = vec![0.0; op.slots as usize];
+        losses[case.step.slot as usize] =
+            (1.0 + gamma(roundings)) * sum(&rows) + gamma(roundings) * sum(&magnitudes) + FLUSH;
+        vec![Vec::new(), Vec::new(), grads, losses]
+    });
+    let labels = labels(op.loss.rows, op.loss.classes, count, random);
+    Case::new(op, style, bound).step(StepRow { count, slot, ..STEP }).given("labels", labels)
+}
+
+/// How far the losses of the rows and the gradients may be off, and what the losses are made of.
+struct LossBounds {
+    rows: Vec<f64>,
+    grads: Vec<f64>,
+    magnitudes: Vec<f64>,
 }
 
 /// WGSL: exp is off by 3 + 2·|x| ULP, log by 3 ULP outside [0.5, 2] and by 2⁻²¹ inside; differences of logits are rounded once, which
 /// moves exp(x) by |x| · u.
-fn softmax_bound(op: SoftmaxCrossEntropy) -> Bound {
-    Box::new(move |case, inputs, expected| {
-        let (classes, count) = (op.classes as usize, f64::from(case.step.count));
-        let smoothing = f64::from(op.label_smoothing);
-        let spread = smoothing / classes as f64;
-        let mut row_bounds = Vec::with_capacity(expected[2].len());
-        let mut grad_bounds = Vec::with_capacity(expected[3].len());
-        for (logits, &label) in inputs[0].chunks_exact(classes).zip(&inputs[1]) {
-            let label = label as usize;
-            if label >= classes {
-                row_bounds.push(0.0);
-                grad_bounds.extend(vec![0.0; classes]);
-                continue;
-            }
-            let logits: Vec<f64> = logits.iter().map(|&bits| f32::from_bits(bits).into()).collect();
-            let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let differences: Vec<f64> = logits.iter().map(|logit| (highest - logit).abs()).collect();
-            // What a flush of the logits or of an exponential costs is below every rounding of a total of 1 or more.
-            let relative = |difference: f64| (3.0 + 3.0 * difference) * U;
-            let total: f64 = differences.iter().map(|difference| (-difference).exp()).sum();
-            let of_exponentials: f64 =
-                differences.iter().map(|&difference| (-difference).exp() * relative(difference) + FLUSH).sum();
-            let of_total = of_exponentials / total + gamma(classes as u64);
-
-            let log = total.ln();
-            // Just above 2 the driver may see a total just below it.
-            let of_log = if total < 2.001 { 4.0 * U } else { 3.0 * U * log };
-            let below: f64 = differences.iter().sum();
-            let kept = 1.0 - smoothing;
-            // 1 − ε, the difference and their product; ε/K, the sum and their product; then two subtractions.
-            row_bounds.push(
-                of_total
-                    + of_log
-                    + gamma(3) * kept * differences[label]
-                    + gamma(classes as u64 + 2 + DIVISION) * spread * below
-                    + gamma(2) * (log + kept * differences[label] + spread * below)
-                    + 4.0 * FLUSH,
-            );
-            grad_bounds.extend(differences.iter().enumerate().map(|(k, &difference)| {
-                let probability = (-difference).exp() / total;
-                let of_probability = probability * (relative(difference) + of_total + gamma(DIVISION)) + 2.0 * FLUSH;
-                let target = spread + if k == label { kept } else { 0.0 };
-                // ε/K, 1 − ε and their sum; then the subtraction and the division by the count.
-                let of_target = gamma(DIVISION + 2) * target;
-                (of_probability + of_target + gamma(1 + DIVISION) * (probability + target)) / count + FLUSH
-            }));
+fn loss_bounds(op: SoftmaxCrossEntropy, count: u32, inputs: &[Vec<u32>]) -> LossBounds {
+    let (classes, count) = (op.classes as usize, f64::from(count));
+    let smoothing = f64::from(op.label_smoothing);
+    let spread = smoothing / classes as f64;
+    let mut bounds = LossBounds { rows: Vec::new(), grads: Vec::new(), magnitudes: Vec::new() };
+    for (logits, &label) in inputs[0].chunks_exact(classes).zip(&inputs[1]) {
+        let label = label as usize;
+        if label >= classes {
+            bounds.rows.push(0.0);
+            bounds.grads.extend(vec![0.0; classes]);
+            continue;
         }
-        vec![Vec::new(), Vec::new(), row_bounds, grad_bounds]
-    })
+        let logits: Vec<f64> = logits.iter().map(|&bits| f32::from_bits(bits).into()).collect();
+        let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let differences: Vec<f64> = logits.iter().map(|logit| (highest - logit).abs()).collect();
+        // What a flush of the logits or of an exponential costs is below every rounding of a total of 1 or more.
+        let relative = |difference: f64| (3.0 + 3.0 * difference) * U;
+        let total: f64 = differences.iter().map(|difference| (-difference).exp()).sum();
+        let of_exponentials: f64 =
+            differences.iter().map(|&difference| (-difference).exp() * relative(difference) + FLUSH).sum();
+        let of_total = of_exponentials / total + gamma(classes as u64);
+
+        let log = total.ln();
+        // Just above 2 the driver may see a total just below it.
+        let of_log = if total < 2.001 { 4.0 * U } else { 3.0 * U * log };
+        let below: f64 = differences.iter().sum();
+        let kept = 1.0 - smoothing;
+        bounds.magnitudes.push(log + kept * differences[label] + spread * below);
+        // 1 − ε, the difference and their product; ε/K, the sum and their product; then two subtractions.
+        bounds.rows.push(
+            of_total
+                + of_log
+                + gamma(3) * kept * differences[label]
+                + gamma(classes as u64 + 2 + DIVISION) * spread * below
+                + gamma(2) * (log + kept * differences[label] + spread * below)
+                + 4.0 * FLUSH,
+        );
+        bounds.grads.extend(differences.iter().enumerate().map(|(k, &difference)| {
+            let probability = (-difference).exp() / total;
+            let of_probability = probability * (relative(difference) + of_total + gamma(DIVISION)) + 2.0 * FLUSH;
+            let target = spread + if k == label { kept } else { 0.0 };
+            // ε/K, 1 − ε and their sum; then the subtraction and the division by the count.
+            let of_target = gamma(DIVISION + 2) * target;
+            (of_probability + of_target + gamma(1 + DIVISION) * (probability + target)) / count + FLUSH
+        }));
+    }
+    bounds
 }
 
 fn mean_loss() -> Vec<Case> {

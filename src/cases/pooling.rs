@@ -23,14 +23,19 @@ pub(super) const BLOCK: Block = Block {
         Timed {
             op: "max_pool2d_forward",
             defaults: TIMED_MAX,
-            build: |sizes| Ok(max_forward(sized(sizes)?, Style::Uniform)),
+            build: |sizes| Ok(max_forward(sized(sizes)?, false, Style::Uniform)),
+        },
+        Timed {
+            op: "relu_max_pool2d_forward",
+            defaults: TIMED_MAX,
+            build: |sizes| Ok(max_forward(sized(sizes)?, true, Style::Uniform)),
         },
         Timed {
             op: "max_pool2d_backward",
             defaults: TIMED_MAX,
             build: |sizes| {
                 let shape = sized(sizes)?;
-                Ok(max_backward(shape, Style::Uniform, winner(&shape, 0)))
+                Ok(max_backward(shape, Style::Uniform, winner(&shape, false, 0)))
             },
         },
         Timed {
@@ -68,8 +73,8 @@ fn taps(shape: &Pool2d) -> u64 {
     product(&shape.window.kernel_size) as u64
 }
 
-fn max_forward(shape: Pool2d, style: Style) -> Case {
-    Case::new(MaxPool2dForward(shape), style, exact())
+fn max_forward(shape: Pool2d, relu: bool, style: Style) -> Case {
+    Case::new(MaxPool2dForward { shape, relu }, style, exact())
 }
 
 fn max_backward(shape: Pool2d, style: Style, winner: Vec<u32>) -> Case {
@@ -97,8 +102,10 @@ fn cases() -> Vec<Case> {
     for (index, shape) in shapes(&DILATIONS).into_iter().enumerate() {
         // No subnormals: a driver that flushes them sees ties where the reference sees none.
         let style = [Style::Uniform, Style::Outliers][index % 2];
-        cases.extend([max_forward(shape, style), max_forward(shape, Style::Integers)]);
-        let winner = winner(&shape, index as u64);
+        for relu in [false, true] {
+            cases.extend([max_forward(shape, relu, style), max_forward(shape, relu, Style::Integers)]);
+        }
+        let winner = winner(&shape, index % 2 == 1, index as u64);
         cases.push(max_backward(shape, Style::rounded(index), winner.clone()));
         cases.push(max_backward(shape, Style::Integers, winner));
     }
@@ -119,11 +126,11 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Where the maxima of an input full of ties are.
-fn winner(shape: &Pool2d, seed: u64) -> Vec<u32> {
+/// Where the maxima of an input full of ties are, those after a ReLU partly nowhere.
+fn winner(shape: &Pool2d, relu: bool, seed: u64) -> Vec<u32> {
     let inputs = [Style::Integers.bits(shape.input_len(), seed, 0), Vec::new(), Vec::new()];
     let step = StepRow { step: 1, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
-    let [_, _, argmax] = &evaluate(&MaxPool2dForward(*shape), &step, &inputs, |value| value)[..] else {
+    let [_, _, argmax] = &evaluate(&MaxPool2dForward { shape: *shape, relu }, &step, &inputs, |value| value)[..] else {
         unreachable!("max pooling has three operands")
     };
     argmax.iter().map(|&index| index as u32).collect()
@@ -157,6 +164,10 @@ fn shapes(dilations: &[[u32; 2]]) -> Vec<Pool2d> {
         (4 * 6, [28, 28], Window::square(2).stride(2)),
         (4 * 16, [10, 10], Window::square(2).stride(2)),
         (4 * 16, [2, 2], Window::square(2).stride(2)),
+        // A last row and a last column that no window reaches.
+        (3, [5, 6], Window::square(2).stride(2)),
+        (5, [3, 4], Window::square(2).stride(2)),
+        (2, [6, 5], Window::square(2).stride(2)),
         // Overlapping windows, as in AlexNet and ResNet.
         (3, [13, 13], Window::square(3).stride(2)),
         (3, [14, 15], Window::square(3).stride(2).padding(1)),

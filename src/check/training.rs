@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::machine::{Classifier, CpuMachine, GpuMachine, Machine, Segment};
 use crate::nn::{Plan, PlanStep, TensorId};
 use crate::ops::Argument;
+use crate::ops::max_pool2d::NOWHERE;
 
 /// A value may be off by so many roundings of the largest value of its tensor, which the sums behind it are made of: a few for each op
 /// between the images and the last gradient.
@@ -80,11 +81,12 @@ impl StepReport {
                 for (name, range) in views(plan, id) {
                     self.compare_values(&step.label, &name, &actual[range.clone()], &values[range]);
                 }
-                if step.op.name() == "relu_forward" && self.parted.is_none() {
+                let rectifies = ["relu_forward", "linear_forward"].contains(&step.op.name());
+                if rectifies && self.parted.is_none() {
                     self.adopt_masks(name, &actual, values);
                 }
             }
-            Argument::U32Mut(values) if step.op.name() == "max_pool2d_forward" && self.parted.is_none() => {
+            Argument::U32Mut(values) if step.op.name().ends_with("max_pool2d_forward") && self.parted.is_none() => {
                 self.adopt_winners(gpu, step, name, &bits, values)?;
             }
             Argument::U32Mut(values) => {
@@ -129,7 +131,8 @@ impl StepReport {
         }
     }
 
-    /// The maxima agree: where the GPU's winner holds the GPU's maximum, it is one within rounding.
+    /// The maxima agree: where the GPU's winner holds the GPU's maximum, it is one within rounding. It is nowhere where the ReLU before
+    /// has made the maximum 0.
     fn adopt_winners(
         &mut self,
         gpu: &GpuMachine<'_>,
@@ -154,7 +157,12 @@ impl StepReport {
             if *value == winner {
                 continue;
             }
-            if input.get(index / size_out * size_in + winner as usize) == Some(&output[index]) {
+
+            let is_maximum = match winner {
+                NOWHERE => output[index] == 0,
+                winner => input.get(index / size_out * size_in + winner as usize) == Some(&output[index]),
+            };
+            if is_maximum {
                 *value = winner;
                 *self.flips.entry(name.into()).or_default() += 1;
             } else if self.parted.is_none() {

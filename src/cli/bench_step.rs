@@ -26,6 +26,9 @@ pub struct StepArgs {
     /// With `step`: images a step, several separated by commas [default: 4,32,128]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     batch: Vec<u32>,
+    /// With `step`: every layer's op by itself, not those together that one kernel can do
+    #[arg(long)]
+    unfused: bool,
     /// With `step`: write one step of each batch size for chrome://tracing or ui.perfetto.dev
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -35,8 +38,12 @@ impl StepArgs {
     /// # Errors
     /// A flag that was given without `step`.
     pub fn refuse_without_step(&self) -> Result<()> {
-        let given =
-            [("--model", self.model.is_some()), ("--batch", !self.batch.is_empty()), ("--trace", self.trace.is_some())];
+        let given = [
+            ("--model", self.model.is_some()),
+            ("--batch", !self.batch.is_empty()),
+            ("--unfused", self.unfused),
+            ("--trace", self.trace.is_some()),
+        ];
         match given.iter().find(|(_, given)| *given) {
             None => Ok(()),
             Some((flag, _)) => {
@@ -61,7 +68,7 @@ impl StepArgs {
         let optimiser = Settings::default().optimiser();
         let mut reports = Vec::new();
         for &batch in self.batches() {
-            let report = bench::step(clock, &network, IMAGE, CLASSES, batch, &optimiser)?;
+            let report = bench::step(clock, &network, IMAGE, CLASSES, batch, !self.unfused, &optimiser)?;
             if !quiet {
                 parts(&network.name, &report);
             }

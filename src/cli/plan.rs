@@ -31,6 +31,9 @@ pub struct PlanArgs {
     /// List every op of a training step too
     #[arg(long)]
     ops: bool,
+    /// Every layer's op by itself, not those together that one kernel can do
+    #[arg(long)]
+    unfused: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,17 +58,20 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
         _ => return Err(Error::usage(format!("{} does not end in a linear layer", network.name))),
     };
     let images = Images::streamed(arguments.image, classes, batch);
-    let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX };
+    let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX, fused: !arguments.unfused };
     let plan = request.training(&settings.optimiser(), &Noise::default(), 1)?;
+    // What each layer by itself computes.
+    let forward = PlanRequest { fused: false, ..request }.inference()?;
     let dispatches = plan.steps.iter().map(|step| Ok(step.op.lower(choose(&*step.op, None))?.dispatches.len()));
     let dispatches: Vec<usize> = dispatches.collect::<Result<_>>()?;
     if arguments.json {
-        say(serde_json::to_string_pretty(&as_json(&network, &activations, &plan, &dispatches)).unwrap_or_default());
+        say(serde_json::to_string_pretty(&as_json(&network, &activations, [&plan, &forward], &dispatches))
+            .unwrap_or_default());
         return Ok(());
     }
     say(format!("{}: images of {}, {classes} classes, batch {batch}", network.name, shape(&arguments.image)));
     say("");
-    layers(&network, &activations, &plan, arguments.image);
+    layers(&network, &activations, [&plan, &forward], arguments.image);
     say("");
     totals(&plan, &dispatches);
     if arguments.ops {
@@ -134,17 +140,17 @@ fn details(layer: &Layer) -> String {
     }
 }
 
-fn layers(network: &Network, activations: &[Activation], plan: &Plan, image: [u32; 3]) {
+fn layers(network: &Network, activations: &[Activation], [plan, forward]: [&Plan; 2], image: [u32; 3]) {
     let heading = ["layer", "type", "window", "output", "parameters", "share", "forward", "share", "memory"];
     let mut rows = vec![heading.map(String::from).to_vec()];
     let input =
         ["input", "", "", &shape(&image), "", "", "", "", &bytes(4 * plan.batch as u64 * product(&image) as u64)];
     rows.push(input.map(String::from).to_vec());
-    let forward: u64 = network.layers.iter().map(|named| forward_flops(plan, &named.name)).sum();
+    let total: u64 = network.layers.iter().map(|named| forward_flops(forward, &named.name)).sum();
     let or_nothing = |amount: u64, text: fn(u64) -> String| if amount > 0 { text(amount) } else { String::new() };
     let share = |part: u64, whole: u64| if part > 0 { percent(part as f64 / whole as f64) } else { String::new() };
     for (named, activation) in network.layers.iter().zip(activations) {
-        let (parameters, work) = (layer_parameters(plan, &named.name), forward_flops(plan, &named.name));
+        let (parameters, work) = (layer_parameters(plan, &named.name), forward_flops(forward, &named.name));
         rows.push(vec![
             named.name.clone(),
             named.layer.kind().into(),
@@ -153,7 +159,7 @@ fn layers(network: &Network, activations: &[Activation], plan: &Plan, image: [u3
             or_nothing(parameters, count),
             share(parameters, plan.parameter_count()),
             or_nothing(work, flops),
-            share(work, forward),
+            share(work, total),
             or_nothing(layer_bytes(plan, &named.name), bytes),
         ]);
     }
@@ -211,7 +217,12 @@ fn ops(plan: &Plan, dispatches: &[usize]) {
     say(format!("{} dispatches a step", dispatches.iter().sum::<usize>()));
 }
 
-fn as_json(network: &Network, activations: &[Activation], plan: &Plan, dispatches: &[usize]) -> serde_json::Value {
+fn as_json(
+    network: &Network,
+    activations: &[Activation],
+    [plan, forward]: [&Plan; 2],
+    dispatches: &[usize],
+) -> serde_json::Value {
     let layers = network.layers.iter().zip(activations).map(|(named, activation)| {
         json!({
             "name": named.name,
@@ -220,7 +231,7 @@ fn as_json(network: &Network, activations: &[Activation], plan: &Plan, dispatche
             "input": activation.input,
             "output": activation.output,
             "parameters": layer_parameters(plan, &named.name),
-            "forward_flops": forward_flops(plan, &named.name),
+            "forward_flops": forward_flops(forward, &named.name),
             "memory_bytes": layer_bytes(plan, &named.name),
         })
     });

@@ -110,7 +110,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     plan.settings.check()?;
     let adapter = arguments.device.open()?;
     let resident_bytes = if arguments.stream { 0 } else { GpuOptions::default().resident_bytes };
-    let gpu_options = GpuOptions { selection: Selection::new(plan.kernels), resident_bytes };
+    let gpu_options = GpuOptions { selection: Selection::new(plan.kernels), resident_bytes, ..GpuOptions::default() };
     match &adapter {
         Some(adapter) => accept(adapter, gpu_options.selection.custom())?,
         None if !gpu_options.selection.custom().is_empty() => {

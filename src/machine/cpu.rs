@@ -7,7 +7,7 @@ use super::{Classifier, MAX_SEGMENT, Machine, Segment, Setup, State, inference};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::gpu::StepRow;
-use crate::nn::{Images, Network, Plan, PlanRequest, PlanStep, Role, Storage, TensorId};
+use crate::nn::{Images, Network, Plan, PlanRequest, PlanStep, Role, Storage, Tensor, TensorId};
 use crate::ops::nonfinite::FINITE;
 use crate::ops::{Access, Argument, Arguments, Element};
 
@@ -38,6 +38,26 @@ impl Values {
             Self::F64(_) => unreachable!("a u32 storage"),
         }
     }
+
+    fn part(&self, range: Range<usize>) -> Self {
+        match self {
+            Self::F64(values) => Self::F64(values[range].to_vec()),
+            Self::U32(values) => Self::U32(values[range].to_vec()),
+        }
+    }
+
+    fn replace(&mut self, range: Range<usize>, part: &Self) {
+        match (self, part) {
+            (Self::F64(values), Self::F64(part)) => values[range].copy_from_slice(part),
+            (Self::U32(values), Self::U32(part)) => values[range].copy_from_slice(part),
+            _ => unreachable!("a part of this storage"),
+        }
+    }
+}
+
+/// Where in its storage a tensor is.
+fn range(tensor: &Tensor) -> Range<usize> {
+    tensor.offset..tensor.offset + tensor.length()
 }
 
 /// A plan and its storages.
@@ -64,7 +84,7 @@ impl Walk {
 
     fn tensor(&self, id: TensorId) -> &[f64] {
         let tensor = self.plan.tensor(id);
-        &self.storages[tensor.storage].f64()[tensor.offset..tensor.offset + tensor.length()]
+        &self.storages[tensor.storage].f64()[range(tensor)]
     }
 
     /// Runs every op once; `observe` is told of each tensor that one has written.
@@ -72,32 +92,28 @@ impl Walk {
         for step in &self.plan.steps {
             let operands = step.op.operands();
             let tensors: Vec<_> = step.operands.iter().map(|&id| self.plan.tensor(id)).collect();
-            // What is written is taken out, so that it can be borrowed beside what is read: never the same storage.
-            let mut written: Vec<(usize, Values)> = Vec::new();
-            for (operand, tensor) in operands.iter().zip(&tensors) {
-                if operand.access != Access::Read {
-                    let empty = Values::U32(Vec::new());
-                    written.push((tensor.storage, std::mem::replace(&mut self.storages[tensor.storage], empty)));
-                }
-            }
-            let mut outputs = written.iter_mut();
+            // What is written is a copy, so that it can be borrowed beside what is read and what else is written: a weight's gradient and a bias's
+            // are parts of one storage.
+            let written = operands.iter().zip(&tensors).filter(|(operand, _)| operand.access != Access::Read);
+            let mut copies: Vec<Values> =
+                written.clone().map(|(_, tensor)| self.storages[tensor.storage].part(range(tensor))).collect();
+            let mut outputs = copies.iter_mut();
             let arguments = operands.iter().zip(&tensors).map(|(operand, tensor)| {
-                let range = tensor.offset..tensor.offset + tensor.length();
                 if operand.access == Access::Read {
                     return match &self.storages[tensor.storage] {
-                        Values::F64(values) => Argument::F64(&values[range]),
-                        Values::U32(values) => Argument::U32(&values[range]),
+                        Values::F64(values) => Argument::F64(&values[range(tensor)]),
+                        Values::U32(values) => Argument::U32(&values[range(tensor)]),
                     };
                 }
                 match outputs.next() {
-                    Some((_, Values::F64(values))) => Argument::F64Mut(&mut values[range]),
-                    Some((_, Values::U32(values))) => Argument::U32Mut(&mut values[range]),
-                    None => unreachable!("every written operand was taken out"),
+                    Some(Values::F64(values)) => Argument::F64Mut(values),
+                    Some(Values::U32(values)) => Argument::U32Mut(values),
+                    None => unreachable!("every written operand has a copy"),
                 }
             });
             step.op.reference(Arguments(arguments.collect()), row);
-            for (storage, values) in written {
-                self.storages[storage] = values;
+            for ((_, tensor), values) in written.zip(&copies) {
+                self.storages[tensor.storage].replace(range(tensor), values);
             }
             // What a checkpoint keeps as f32 is f32 here too, so that a resumed run gives the same bits.
             for tensor in tensors.iter().filter(|tensor| matches!(tensor.role, Role::Parameter | Role::Momentum)) {
@@ -111,10 +127,9 @@ impl Walk {
             for (operand, &id) in operands.iter().zip(&step.operands) {
                 if operand.access != Access::Read {
                     let tensor = self.plan.tensor(id);
-                    let range = tensor.offset..tensor.offset + tensor.length();
                     let values = match &mut self.storages[tensor.storage] {
-                        Values::F64(values) => Argument::F64Mut(&mut values[range]),
-                        Values::U32(values) => Argument::U32Mut(&mut values[range]),
+                        Values::F64(values) => Argument::F64Mut(&mut values[range(tensor)]),
+                        Values::U32(values) => Argument::U32Mut(&mut values[range(tensor)]),
                     };
                     observe(&self.plan, step, id, values)?;
                 }
@@ -155,12 +170,26 @@ pub struct CpuMachine<'a> {
 pub(super) struct CpuInference(Walk);
 
 impl<'a> CpuMachine<'a> {
+    /// With every layer's output and gradient a tensor of its own.
+    ///
     /// # Errors
     /// A layer that does not fit.
     pub fn new(setup: &Setup<'a>) -> Result<Self> {
+        Self::planned(setup, false)
+    }
+
+    /// With the ops of a GPU's plan.
+    ///
+    /// # Errors
+    /// A layer that does not fit.
+    pub fn fused(setup: &Setup<'a>) -> Result<Self> {
+        Self::planned(setup, true)
+    }
+
+    fn planned(setup: &Setup<'a>, fused: bool) -> Result<Self> {
         let (dataset, batch) = (setup.dataset, setup.batch);
         let images = Images::streamed(image_shape(dataset), dataset.classes.len() as u32, batch);
-        let request = PlanRequest { network: setup.network, images, batch, max_bytes: u64::MAX };
+        let request = PlanRequest { network: setup.network, images, batch, max_bytes: u64::MAX, fused };
         let window = inference::window(dataset.shape, images.classes, dataset.test.len());
         Ok(Self {
             dataset,
@@ -231,7 +260,7 @@ pub(super) fn image_shape(dataset: &Dataset) -> [u32; 3] {
 impl CpuInference {
     /// `images` is the window of records that it passes images through.
     pub fn new(network: &Network, images: Images) -> Result<Self> {
-        let request = PlanRequest { network, images, batch: images.records[0], max_bytes: u64::MAX };
+        let request = PlanRequest { network, images, batch: images.records[0], max_bytes: u64::MAX, fused: false };
         Ok(Self(Walk::new(request.inference()?)?))
     }
 

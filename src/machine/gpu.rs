@@ -40,13 +40,15 @@ const UPLOAD_RECORDS: usize = 2048;
 pub struct GpuOptions {
     /// The kernel of every op.
     pub selection: Selection,
+    /// Whether one kernel does what several in a row would, where there is one that can; not where that would leave out a user's own.
+    pub fused: bool,
     /// Images stay on the GPU when they take no more bytes than this; else they stream from a loader thread.
     pub resident_bytes: u64,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        Self { selection: Selection::default(), resident_bytes: 1 << 30 }
+        Self { selection: Selection::default(), fused: true, resident_bytes: 1 << 30 }
     }
 }
 
@@ -102,14 +104,22 @@ impl<'a> GpuMachine<'a> {
         let max_bytes = device.max_binding_bytes();
         let dataset = setup.dataset;
         let layout = Layout::new(setup, max_bytes, options);
-        let request = PlanRequest { network: setup.network, images: layout.images, batch: setup.batch, max_bytes };
-        let plan = request.training(&setup.optimiser, &setup.noise, MAX_SEGMENT)?;
+        let planned = |fused| {
+            PlanRequest { network: setup.network, images: layout.images, batch: setup.batch, max_bytes, fused }
+                .training(&setup.optimiser, &setup.noise, MAX_SEGMENT)
+        };
+        let mut plan = planned(options.fused)?;
+        let mut kernels = options.selection.custom().iter();
+        let fused = kernels.all(|kernel| plan.steps.iter().any(|step| step.op.name() == kernel.op())) && options.fused;
+        if fused != options.fused {
+            plan = planned(fused)?;
+        }
         plan.fits(max_bytes)?;
         let mut memory = Memory::new(&device, &plan, &[])?;
         let program = memory.program(&device, &plan, &options.selection)?;
         let window = inference::window(dataset.shape, plan.classes, dataset.test.len());
         let parameters = memory.buffer(&plan, "parameters");
-        let inference = GpuInference::new(&device, setup.network, window, &options.selection, Some(parameters))?;
+        let inference = GpuInference::new(&device, setup.network, window, &options.selection, fused, Some(parameters))?;
         let machine = Self {
             table: StepTable::new(&device, MAX_STEPS)?,
             device,

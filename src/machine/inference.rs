@@ -36,7 +36,7 @@ impl Inference {
         let images = window(shape, classes, images);
         Ok(Self(match device {
             Some(device) => {
-                let inference = GpuInference::new(&device, network, images, &Selection::default(), None)?;
+                let inference = GpuInference::new(&device, network, images, &Selection::default(), true, None)?;
                 Engine::Gpu(device, Box::new(inference))
             }
             None => Engine::Cpu(CpuInference::new(network, images)?),
@@ -86,6 +86,7 @@ impl GpuInference {
         network: &Network,
         images: Images,
         selection: &Selection,
+        fused: bool,
         parameters: Option<&Buffer>,
     ) -> Result<Self> {
         let max_bytes = device.max_binding_bytes();
@@ -95,7 +96,7 @@ impl GpuInference {
             outputs.iter().map(|activation| product(&activation.output)).chain([product(&images.shape)]).max();
         let room = max_bytes / (4 * largest.unwrap_or(1) as u64).max(1);
         images.records[0] = images.records[0].min(u32::try_from(room).unwrap_or(u32::MAX)).max(1);
-        let plan = PlanRequest { network, images, batch: images.records[0], max_bytes }.inference()?;
+        let plan = PlanRequest { network, images, batch: images.records[0], max_bytes, fused }.inference()?;
         let shared: Vec<_> = parameters.map(|buffer| ("parameters", buffer)).into_iter().collect();
         let mut memory = Memory::new(device, &plan, &shared)?;
         let program = memory.program(device, &plan, selection)?;

@@ -1,18 +1,22 @@
-//! From a network to a plan: forward ops in order, backward ops in reverse, then the update.
+//! From a network to a plan: forward ops in order, backward ops in reverse, then the update. Layers that one op can do together are one op
+//! where the plan is asked to be fused: a ReLU and the max pooling after it, a linear layer and the ReLU after it.
+
+use std::ops::Range;
 
 use super::images::Images;
 use super::layer::Layer;
 use super::network::{Activation, NamedLayer, Network};
 use super::noise::Noise;
 use super::plan::{Optimiser, Parameter, Phase, Plan, PlanStep, Role, Storage, Tensor, TensorId};
-use crate::geometry::{Channels, Conv2d, Matmul as MatmulShape, Pool2d, product};
+use crate::geometry::{Channels, Conv2d, Linear, Matmul as MatmulShape, Pool2d, product};
 use crate::gpu::OFFSET_ALIGNMENT;
 use crate::ops::avg_pool2d::{AvgPool2dBackward, AvgPool2dForward};
 use crate::ops::bias::{BiasAdd, BiasGrad};
-use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight};
+use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight, Conv2dGradWeightBias};
 use crate::ops::dropout::Dropout;
 use crate::ops::gather::{Gather, GatherAugmented, RECORD_BUFFERS};
 use crate::ops::global_avg_pool2d::{GlobalAvgPool2dBackward, GlobalAvgPool2dForward};
+use crate::ops::linear::{self, LinearForward, LinearGradInput, LinearGradWeight};
 use crate::ops::matmul::Matmul;
 use crate::ops::max_pool2d::{MaxPool2dBackward, MaxPool2dForward};
 use crate::ops::nonfinite::Nonfinite;
@@ -20,13 +24,22 @@ use crate::ops::relu::{ReluBackward, ReluForward};
 use crate::ops::sgd::Sgd;
 use crate::ops::{Element, Op};
 
-/// What a layer's backward needs of its forward.
+/// What the backward of a layer, or of several that are one op, needs of its forward.
 pub(super) struct Saved {
-    layer: usize,
+    /// Where in the network they are.
+    layers: Range<usize>,
     input: TensorId,
     output: TensorId,
     /// Max pooling's winners.
     argmax: Option<TensorId>,
+}
+
+/// A gradient of what comes out of a layer.
+#[derive(Clone, Copy)]
+struct Incoming {
+    tensor: TensorId,
+    /// Whether the ReLU that the layer ends with has blocked it already.
+    is_masked: bool,
 }
 
 pub(super) struct Builder<'a> {
@@ -34,6 +47,8 @@ pub(super) struct Builder<'a> {
     activations: &'a [Activation],
     images: Images,
     batch: u32,
+    /// Whether layers that one op can do together are one op.
+    fused: bool,
     /// What a training step draws; none at inference.
     noise: Option<Noise>,
     plan: Plan,
@@ -46,6 +61,7 @@ impl<'a> Builder<'a> {
         activations: &'a [Activation],
         images: Images,
         batch: u32,
+        fused: bool,
         noise: Option<Noise>,
     ) -> Self {
         let plan = Plan {
@@ -59,7 +75,7 @@ impl<'a> Builder<'a> {
             steps: Vec::new(),
             logits: TensorId(0),
         };
-        let mut builder = Self { network, activations, images, batch, noise, plan };
+        let mut builder = Self { network, activations, images, batch, fused, noise, plan };
         builder.lay_out_parameters();
         builder
     }
@@ -168,18 +184,42 @@ impl<'a> Builder<'a> {
 
         let mut saved = Vec::new();
         let mut current = input;
-        for layer in 0..self.network.layers.len() {
-            let (output, argmax) = self.layer_forward(layer, current);
-            saved.push(Saved { layer, input: current, output, argmax });
+        let mut first = 0;
+        while first < self.network.layers.len() {
+            let layers = first..first + self.together(first);
+            let (output, argmax) = self.layers_forward(layers.clone(), current);
+            first = layers.end;
+            saved.push(Saved { layers, input: current, output, argmax });
             current = output;
         }
         (saved, current, labels)
     }
 
-    fn layer_forward(&mut self, index: usize, input: TensorId) -> (TensorId, Option<TensorId>) {
+    /// How many layers from `first` on are one op.
+    fn together(&self, first: usize) -> usize {
+        let layer = |index: usize| self.network.layers.get(index).map(|named| named.layer);
+        match (layer(first), layer(first + 1)) {
+            (Some(Layer::Relu), Some(Layer::MaxPool2d { .. })) if self.fused => 2,
+            (Some(Layer::Linear { .. }), Some(Layer::Relu)) if self.is_one_op(first) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether a linear layer is one op, or a product and a bias.
+    fn is_one_op(&self, index: usize) -> bool {
+        self.fused && linear::fits(&self.linear(index))
+    }
+
+    fn layers_forward(&mut self, layers: Range<usize>, input: TensorId) -> (TensorId, Option<TensorId>) {
+        // The layer that works, and whether a ReLU comes with it.
+        let (index, relu) = match self.network.layers[layers.start].layer {
+            Layer::Relu if layers.len() == 2 => (layers.start + 1, true),
+            _ => (layers.start, layers.len() == 2),
+        };
         let NamedLayer { name, layer } = &self.network.layers[index];
-        let shape = self.with_batch(&self.activations[index].output);
-        let (label, output_name) = (format!("{name}.forward"), format!("{name}.output"));
+        let last = layers.end - 1;
+        let shape = self.with_batch(&self.activations[last].output);
+        let (label, output_name) = (format!("{name}.forward"), format!("{}.output", self.network.layers[last].name));
         let is_view = match layer {
             Layer::Flatten => true,
             Layer::Dropout { .. } => self.noise.is_none(),
@@ -199,7 +239,8 @@ impl<'a> Builder<'a> {
             Layer::MaxPool2d { .. } => {
                 let winners = self.tensor(&format!("{name}.argmax"), shape, Role::Activation, Element::U32);
                 argmax = Some(winners);
-                self.push(&label, Phase::Forward, MaxPool2dForward(self.pool2d(index)), &[input, output, winners]);
+                let op = MaxPool2dForward { shape: self.pool2d(index), relu };
+                self.push(&label, Phase::Forward, op, &[input, output, winners]);
             }
             Layer::AvgPool2d { .. } => {
                 self.push(&label, Phase::Forward, AvgPool2dForward(self.pool2d(index)), &[input, output]);
@@ -212,9 +253,13 @@ impl<'a> Builder<'a> {
             Layer::Dropout { .. } => {
                 self.push(&label, Phase::Forward, self.dropout(index, length), &[input, output]);
             }
+            Layer::Linear { .. } if self.is_one_op(index) => {
+                let operands = [input, self.named(name, "weight"), self.named(name, "bias"), output];
+                self.push(&label, Phase::Forward, LinearForward { shape: self.linear(index), relu }, &operands);
+            }
             Layer::Linear { .. } => {
                 let product = self.activation(&format!("{name}.product"), shape.clone());
-                let (batch, in_features, out_features) = self.linear(index);
+                let Linear { batch, in_features, out_features } = self.linear(index);
                 let multiply =
                     MatmulShape { m: batch, k: in_features, n: out_features, transpose_a: false, transpose_b: true };
                 self.push(&label, Phase::Forward, Matmul(multiply), &[input, self.named(name, "weight"), product]);
@@ -237,26 +282,51 @@ impl<'a> Builder<'a> {
             .zip(self.activations)
             .position(|(named, activation)| named.layer.parameters(&activation.input, &activation.output).is_some());
         let Some(first) = first else { return };
-        let mut grad_output = grad_logits;
-        while let Some(saved) = saved.pop() {
-            if saved.layer < first {
+        let mut incoming = Incoming { tensor: grad_logits, is_masked: false };
+        while let Some(layers) = saved.pop() {
+            if layers.layers.start < first {
                 break;
             }
-            grad_output = self.layer_backward(&saved, grad_output, saved.layer > first);
+            // Only a linear layer's own ReLU can be masked where the gradient is made.
+            let before = saved.last().filter(|before| self.ends_in_relu(before)).map(|before| before.output);
+            incoming = self.layers_backward(&layers, incoming, layers.layers.start > first, before);
         }
     }
 
-    /// Returns the gradient of the layer's input, or `grad_output` again where none is needed.
-    fn layer_backward(&mut self, saved: &Saved, grad_output: TensorId, needs_grad_input: bool) -> TensorId {
-        let index = saved.layer;
+    /// Whether these are a linear layer and its ReLU.
+    fn ends_in_relu(&self, saved: &Saved) -> bool {
+        saved.layers.len() == 2 && matches!(self.network.layers[saved.layers.start].layer, Layer::Linear { .. })
+    }
+
+    /// Returns the gradient of what went in, or `incoming` again where none is needed. `relu` is the output of the linear layer before, if it
+    /// ends in a ReLU.
+    fn layers_backward(
+        &mut self,
+        saved: &Saved,
+        incoming: Incoming,
+        needs_grad_input: bool,
+        relu: Option<TensorId>,
+    ) -> Incoming {
+        let index = saved.layers.start;
         let NamedLayer { name, layer } = &self.network.layers[index];
         let shape = self.with_batch(&self.activations[index].input);
         let grad_name = format!("{name}.grad_input");
-        if *layer == Layer::Flatten {
-            return self.reshape(&grad_name, shape, grad_output);
-        }
         let backward = Phase::Backward;
+        let mut grad_output = incoming.tensor;
+        if *layer == Layer::Flatten {
+            return Incoming { tensor: self.reshape(&grad_name, shape, grad_output), is_masked: false };
+        }
+        if self.ends_in_relu(saved) && !incoming.is_masked {
+            let grad_name = format!("{}.grad_input", self.network.layers[index + 1].name);
+            grad_output = self.relu_backward(&grad_name, saved.output, grad_output);
+        }
         match layer {
+            Layer::Conv2d { .. } if self.fused => {
+                let [grad_weight, grad_bias] = ["grad_weight", "grad_bias"].map(|kind| self.named(name, kind));
+                let operands = [saved.input, grad_output, grad_weight, grad_bias];
+                let op = Conv2dGradWeightBias(self.conv2d(index));
+                self.push(&format!("{name}.grad_weight"), backward, op, &operands);
+            }
             Layer::Conv2d { .. } => {
                 let conv2d = self.conv2d(index);
                 let grad_weight = self.named(name, "grad_weight");
@@ -267,8 +337,14 @@ impl<'a> Builder<'a> {
                 let label = format!("{name}.grad_bias");
                 self.push(&label, backward, BiasGrad(channels), &[grad_output, self.named(name, "grad_bias")]);
             }
+            Layer::Linear { .. } if self.is_one_op(index) => {
+                let op = LinearGradWeight(self.linear(index));
+                let [grad_weight, grad_bias] = ["grad_weight", "grad_bias"].map(|kind| self.named(name, kind));
+                let operands = [grad_output, saved.input, grad_weight, grad_bias];
+                self.push(&format!("{name}.grad_weight"), backward, op, &operands);
+            }
             Layer::Linear { .. } => {
-                let (batch, in_features, out_features) = self.linear(index);
+                let Linear { batch, in_features, out_features } = self.linear(index);
                 let multiply =
                     MatmulShape { m: out_features, k: batch, n: in_features, transpose_a: true, transpose_b: false };
                 let operands = [grad_output, saved.input, self.named(name, "grad_weight")];
@@ -280,29 +356,44 @@ impl<'a> Builder<'a> {
             _ => {}
         }
         if !needs_grad_input {
-            return grad_output;
+            return Incoming { tensor: grad_output, is_masked: false };
+        }
+        if *layer == Layer::Relu && saved.layers.len() == 1 {
+            return Incoming { tensor: self.relu_backward(&grad_name, saved.output, grad_output), is_masked: false };
         }
 
+        // Where the ReLU before has its gradient from here, it is that of the ReLU's own input.
+        let masked = relu.filter(|_| matches!(layer, Layer::Linear { .. }) && self.is_one_op(index));
+        let grad_name = match masked {
+            Some(_) => format!("{}.grad_input", self.network.layers[index - 1].name),
+            None => grad_name,
+        };
         let grad_input = self.activation(&grad_name, shape);
         match layer {
             Layer::Conv2d { .. } => {
                 let operands = [self.named(name, "weight"), grad_output, grad_input];
                 self.push(&grad_name, backward, Conv2dGradInput(self.conv2d(index)), &operands);
             }
+            Layer::Linear { .. } if self.is_one_op(index) => {
+                let op = LinearGradInput { shape: self.linear(index), relu: masked.is_some() };
+                let operands: Vec<_> =
+                    [grad_output, self.named(name, "weight")].into_iter().chain(masked).chain([grad_input]).collect();
+                self.push(&format!("{name}.grad_input"), backward, op, &operands);
+            }
             Layer::Linear { .. } => {
-                let (batch, in_features, out_features) = self.linear(index);
+                let Linear { batch, in_features, out_features } = self.linear(index);
                 let multiply =
                     MatmulShape { m: batch, k: out_features, n: in_features, transpose_a: false, transpose_b: false };
                 let operands = [grad_output, self.named(name, "weight"), grad_input];
                 self.push(&grad_name, backward, Matmul(multiply), &operands);
             }
-            Layer::MaxPool2d { .. } => {
+            Layer::MaxPool2d { .. } | Layer::Relu => {
                 let winner = match saved.argmax {
                     Some(argmax) => argmax,
                     None => unreachable!("max pooling saves its argmax"),
                 };
-                let operands = [winner, grad_output, grad_input];
-                self.push(&grad_name, backward, MaxPool2dBackward(self.pool2d(index)), &operands);
+                let op = MaxPool2dBackward(self.pool2d(saved.layers.end - 1));
+                self.push(&grad_name, backward, op, &[winner, grad_output, grad_input]);
             }
             Layer::AvgPool2d { .. } => {
                 self.push(&grad_name, backward, AvgPool2dBackward(self.pool2d(index)), &[grad_output, grad_input]);
@@ -311,17 +402,20 @@ impl<'a> Builder<'a> {
                 let (planes, size) = self.planes(index);
                 self.push(&grad_name, backward, GlobalAvgPool2dBackward { planes, size }, &[grad_output, grad_input]);
             }
-            Layer::Relu => {
-                let length = self.plan.tensor(saved.output).length() as u32;
-                let operands = [saved.output, grad_output, grad_input];
-                self.push(&grad_name, backward, ReluBackward { length }, &operands);
-            }
             Layer::Dropout { .. } => {
                 let length = self.plan.tensor(grad_input).length() as u32;
                 self.push(&grad_name, backward, self.dropout(index, length), &[grad_output, grad_input]);
             }
             Layer::Flatten => unreachable!("handled above"),
         }
+        Incoming { tensor: grad_input, is_masked: masked.is_some() }
+    }
+
+    fn relu_backward(&mut self, grad_name: &str, output: TensorId, grad_output: TensorId) -> TensorId {
+        let shape = self.plan.tensor(output).shape.clone();
+        let grad_input = self.activation(grad_name, shape);
+        let length = self.plan.tensor(output).length() as u32;
+        self.push(grad_name, Phase::Backward, ReluBackward { length }, &[output, grad_output, grad_input]);
         grad_input
     }
 
@@ -386,8 +480,8 @@ impl<'a> Builder<'a> {
         (self.batch * input[0], input[1] * input[2])
     }
 
-    /// Batch, input and output features.
-    fn linear(&self, index: usize) -> (u32, u32, u32) {
-        (self.batch, self.activations[index].input[0], self.activations[index].output[0])
+    fn linear(&self, index: usize) -> Linear {
+        let Activation { input, output } = &self.activations[index];
+        Linear { batch: self.batch, in_features: input[0], out_features: output[0] }
     }
 }

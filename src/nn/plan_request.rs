@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::geometry::product;
 use crate::ops::Element;
 use crate::ops::mean_loss::MeanLoss;
-use crate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
+use crate::ops::softmax_cross_entropy::{MeanCrossEntropy, SoftmaxCrossEntropy};
 
 /// What to make a plan for.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,8 @@ pub struct PlanRequest<'a> {
     pub batch: u32,
     /// Bytes that one tensor may have.
     pub max_bytes: u64,
+    /// Whether one op does what several in a row would. Not fused, every layer's output and gradient is a tensor of its own: the oracle.
+    pub fused: bool,
 }
 
 impl PlanRequest<'_> {
@@ -31,17 +33,22 @@ impl PlanRequest<'_> {
         let activations = self.activations()?;
         let [_, height, width] = self.images.shape;
         noise.augmentation.fits(height, width)?;
-        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, Some(*noise));
+        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, self.fused, Some(*noise));
         let classes = self.images.classes;
         let (mut saved, logits, labels) = builder.forward();
 
         let batch = self.batch;
-        let row_loss = builder.activation("row_loss", vec![batch]);
         let grad_logits = builder.activation("grad_logits", vec![batch, classes]);
         let losses = builder.tensor("losses", vec![slots], Role::Report, Element::F32);
         let loss = SoftmaxCrossEntropy { rows: batch, classes, label_smoothing: optimiser.label_smoothing };
-        builder.push("loss", Phase::Loss, loss, &[logits, labels, row_loss, grad_logits]);
-        builder.push("mean_loss", Phase::Loss, MeanLoss { rows: batch, slots }, &[row_loss, losses]);
+        let together = MeanCrossEntropy { loss, slots };
+        if self.fused && together.fits() {
+            builder.push("loss", Phase::Loss, together, &[logits, labels, grad_logits, losses]);
+        } else {
+            let row_loss = builder.activation("row_loss", vec![batch]);
+            builder.push("loss", Phase::Loss, loss, &[logits, labels, row_loss, grad_logits]);
+            builder.push("mean_loss", Phase::Loss, MeanLoss { rows: batch, slots }, &[row_loss, losses]);
+        }
 
         builder.backward(&mut saved, grad_logits);
         builder.update(optimiser);
@@ -54,7 +61,7 @@ impl PlanRequest<'_> {
     /// As `training`.
     pub fn inference(&self) -> Result<Plan> {
         let activations = self.activations()?;
-        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, None);
+        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, self.fused, None);
         let (_, logits, _) = builder.forward();
         Ok(builder.finish(logits))
     }
@@ -105,7 +112,7 @@ mod tests {
         ]"#;
         let network = Network::parse(text, "mine").unwrap();
         let images = Images::streamed([1, 4, 4], 3, 2);
-        let request = PlanRequest { network: &network, images, batch: 2, max_bytes: u64::MAX };
+        let request = PlanRequest { network: &network, images, batch: 2, max_bytes: u64::MAX, fused: false };
         let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
         let noise = Noise { seed: 1, augmentation: "flip".parse().unwrap() };
         let drawing = |plan: &Plan| {

@@ -90,7 +90,7 @@ impl Op for BiasGrad {
     fn lower(&self, _: &str) -> Result<Lowering> {
         let slices = Slices::new(self.0.batch.saturating_mul(self.0.size), 1);
         let channels = self.0.channels;
-        Ok(slices.lower(channels as usize, 1, 2, |output| {
+        Ok(slices.lower([(channels as usize, 1)], 2, |[output]| {
             let bindings = [("grad_output", 0), ("grad_bias", output)];
             let invocations = u64::from(slices.slices) * u64::from(channels);
             Dispatch::new(&SHADER, "bias_grad", &params(&self.0, slices), &bindings, invocations)

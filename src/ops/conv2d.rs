@@ -1,15 +1,19 @@
-//! Two-dimensional convolution and its gradients; that of the bias is [`super::bias::BiasGrad`]. Source: PyTorch nn.Conv2d.
+//! Two-dimensional convolution and its gradients; that of the bias by itself is [`BiasGrad`]. Source: PyTorch nn.Conv2d.
 
+use super::bias::BiasGrad;
 use super::split::Slices;
 use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, shader, unknown_variant};
 use crate::error::Result;
-use crate::geometry::{Conv2d, Window, product};
+use crate::geometry::{Channels, Conv2d, Window, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
 use crate::reference;
 
 static PLAIN_SHADER: Shader = shader!("conv2d");
 static TILED_SHADER: Shader = shader!("conv2d_tiled");
 static SUBGROUP_SHADER: Shader = shader!("conv2d_subgroup");
+
+/// The name of the variant whose invocations compute a tile each.
+const TILED: &str = "tiled";
 
 /// The longest side of a tile of the subgroup variants, as the shader has it.
 const MAX_TILE: u32 = 8;
@@ -18,9 +22,9 @@ const MAX_TILE: u32 = 8;
 fn variants(shape: &Conv2d) -> &'static [&'static str] {
     let Window { stride, dilation, kernel_size, .. } = shape.window;
     if stride == [1; 2] && dilation[1] == 1 && kernel_size[1] <= MAX_TILE {
-        &[PLAIN, "tiled", SUBGROUP]
+        &[PLAIN, TILED, SUBGROUP]
     } else {
-        &[PLAIN, "tiled"]
+        &[PLAIN, TILED]
     }
 }
 
@@ -69,11 +73,12 @@ fn params(shape: &Conv2d, slices: Slices) -> Conv2dParams {
     }
 }
 
-/// One of the three kernels: its entry points, what it writes, and over which rows it sums.
+/// One of the kernels: its entry points, what it writes, and over which rows it sums.
 struct Kernel<'a> {
     op: &'a dyn Op,
     shape: &'a Conv2d,
-    entry_points: [&'static str; 3],
+    /// Of the plain variant and the subgroup variant.
+    entry_points: [&'static str; 2],
     /// Rows of the sum, and terms of a row.
     terms: (u32, u32),
     /// What it writes, as tiles see it: channels, rows and columns.
@@ -83,37 +88,18 @@ struct Kernel<'a> {
 }
 
 impl Kernel<'_> {
-    fn lower(&self, variant: &str) -> Result<Lowering> {
-        match variant {
-            PLAIN => {
-                let results = self.written().1;
-                Ok(self.summed(&PLAIN_SHADER, self.entry_points[0], results as u64, self.slices(), &[]))
-            }
-            "tiled" => {
-                let [channels, columns] =
-                    ["TILE_CHANNELS", "TILE_COLUMNS"].map(|name| TILED_SHADER.constant(name) as usize);
-                let [rows, row] = [product(&self.rows), self.columns as usize];
-                // grad_weight's tiles run on into the next row of the kernel.
-                let rest = if self.op.name() == "conv2d_grad_weight" {
-                    (rows * row).div_ceil(columns)
-                } else {
-                    rows * row.div_ceil(columns)
-                };
-                let results = (self.channels as usize).div_ceil(channels) * rest;
-                Ok(self.summed(&TILED_SHADER, self.entry_points[1], results as u64, self.slices(), &[]))
-            }
-            SUBGROUP if self.op.variants().contains(&SUBGROUP) => Ok(self.subgroup()),
-            _ => Err(unknown_variant(self.op, variant)),
-        }
+    /// A result an invocation, of the first of the last `N` operands, which it writes.
+    fn plain<const N: usize>(&self) -> Lowering {
+        let [(results, _), ..] = self.written::<N>()[..] else { unreachable!("a kernel writes something") };
+        self.summed::<N>(&PLAIN_SHADER, self.entry_points[0], results as u64, self.slices(), &[])
     }
 
-    /// A workgroup has the same channels throughout.
-    fn subgroup(&self) -> Lowering {
+    /// A workgroup has the same channels throughout. Each of the `N` operands that it writes after the first is one place more.
+    fn subgroup<const N: usize>(&self, slices: impl FnOnce(u64) -> Slices) -> Lowering {
         let [channels, columns] = [self.channels, self.columns].map(even_tile);
-        let places = product(&self.rows) as u64 * u64::from(self.columns.div_ceil(columns));
+        let places = product(&self.rows) as u64 * u64::from(self.columns.div_ceil(columns)) + N as u64 - 1;
         let groups = places.div_ceil(SUBGROUP_WORKGROUP.into());
         let workgroups = groups * u64::from(self.channels.div_ceil(channels));
-        let slices = Slices::spread(self.terms.0, self.terms.1, workgroups);
         let constants = [
             ("WORKGROUP_SIZE", SUBGROUP_WORKGROUP),
             ("TILE_CHANNELS", channels),
@@ -121,22 +107,36 @@ impl Kernel<'_> {
             ("KERNEL_WIDTH", self.shape.window.kernel_size[1]),
         ];
         let invocations = workgroups * u64::from(SUBGROUP_WORKGROUP);
-        self.summed(&SUBGROUP_SHADER, self.entry_points[2], invocations, slices, &constants)
+        self.summed::<N>(&SUBGROUP_SHADER, self.entry_points[1], invocations, slices(workgroups), &constants)
+    }
+
+    /// Tiles that do not share a row where `are_apart`; else they run on into the next.
+    fn tiled(&self, entry_point: &'static str, are_apart: bool) -> Lowering {
+        let [channels, columns] = ["TILE_CHANNELS", "TILE_COLUMNS"].map(|name| TILED_SHADER.constant(name) as usize);
+        let (rows, row) = (product(&self.rows), self.columns as usize);
+        let rest = if are_apart { rows * row.div_ceil(columns) } else { (rows * row).div_ceil(columns) };
+        let results = (self.channels as usize).div_ceil(channels) * rest;
+        self.summed::<1>(&TILED_SHADER, entry_point, results as u64, self.slices(), &[])
     }
 
     fn slices(&self) -> Slices {
         Slices::new(self.terms.0, self.terms.1)
     }
 
-    /// Place and length of what is written.
-    fn written(&self) -> (usize, usize) {
+    /// Where one slice alone would leave most of a device idle: the weights are few, and the sum is long.
+    fn spread(&self, workgroups: u64) -> Slices {
+        Slices::spread(self.terms.0, self.terms.1, workgroups)
+    }
+
+    /// Lengths and places of what is written.
+    fn written<const N: usize>(&self) -> [(usize, usize); N] {
         let operands = self.op.operands();
-        let place = operands.len() - 1;
-        (place, operands[place].length)
+        let first = operands.len() - N;
+        std::array::from_fn(|result| (operands[first + result].length, first + result))
     }
 
     /// `invocations` for one slice.
-    fn summed(
+    fn summed<const N: usize>(
         &self,
         shader: &'static Shader,
         entry_point: &'static str,
@@ -145,11 +145,11 @@ impl Kernel<'_> {
         constants: &[(&'static str, u32)],
     ) -> Lowering {
         let operands = self.op.operands();
-        let (output, length) = self.written();
-        slices.lower(length, output, operands.len(), |place| {
+        slices.lower::<N>(self.written(), operands.len(), |places| {
             let mut bindings: Vec<_> =
                 operands.iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
-            bindings[output].1 = place;
+            let first = operands.len() - N;
+            bindings[first..].iter_mut().zip(places).for_each(|(binding, place)| binding.1 = place);
             let invocations = u64::from(slices.slices) * invocations;
             let params = params(self.shape, slices);
             Dispatch::specialised(shader, entry_point, &params, &bindings, invocations, constants)
@@ -225,16 +225,21 @@ impl Op for Conv2dForward {
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let shape = &self.0;
         let [kernel_height, kernel_width] = shape.window.kernel_size;
-        Kernel {
+        let kernel = Kernel {
             op: self,
             shape,
-            entry_points: ["conv2d_forward", "conv2d_forward_tiled", "conv2d_forward_subgroup"],
+            entry_points: ["conv2d_forward", "conv2d_forward_subgroup"],
             terms: (shape.in_channels * kernel_height, kernel_width),
             channels: shape.out_channels,
             rows: [shape.batch, shape.output[0]],
             columns: shape.output[1],
+        };
+        match variant {
+            PLAIN => Ok(kernel.plain::<1>()),
+            TILED => Ok(kernel.tiled("conv2d_forward_tiled", true)),
+            SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup::<1>(|_| kernel.slices())),
+            _ => Err(unknown_variant(self, variant)),
         }
-        .lower(variant)
     }
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
@@ -279,16 +284,21 @@ impl Op for Conv2dGradInput {
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let shape = &self.0;
         let [kernel_height, kernel_width] = shape.window.kernel_size;
-        Kernel {
+        let kernel = Kernel {
             op: self,
             shape,
-            entry_points: ["conv2d_grad_input", "conv2d_grad_input_tiled", "conv2d_grad_input_subgroup"],
+            entry_points: ["conv2d_grad_input", "conv2d_grad_input_subgroup"],
             terms: (shape.out_channels * kernel_height, kernel_width),
             channels: shape.in_channels,
             rows: [shape.batch, shape.input[0]],
             columns: shape.input[1],
+        };
+        match variant {
+            PLAIN => Ok(kernel.plain::<1>()),
+            TILED => Ok(kernel.tiled("conv2d_grad_input_tiled", true)),
+            SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup::<1>(|_| kernel.slices())),
+            _ => Err(unknown_variant(self, variant)),
         }
-        .lower(variant)
     }
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
@@ -332,22 +342,99 @@ impl Op for Conv2dGradWeight {
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
-        let shape = &self.0;
-        let [kernel_height, kernel_width] = shape.window.kernel_size;
-        Kernel {
-            op: self,
-            shape,
-            entry_points: ["conv2d_grad_weight", "conv2d_grad_weight_tiled", "conv2d_grad_weight_subgroup"],
-            terms: (shape.batch * shape.output[0], shape.output[1]),
-            channels: shape.out_channels,
-            rows: [shape.in_channels, kernel_height],
-            columns: kernel_width,
+        let kernel = grad_weight(self, &self.0, ["conv2d_grad_weight", "conv2d_grad_weight_subgroup"]);
+        match variant {
+            PLAIN => Ok(kernel.plain::<1>()),
+            TILED => Ok(kernel.tiled("conv2d_grad_weight_tiled", false)),
+            SUBGROUP if self.variants().contains(&SUBGROUP) => {
+                Ok(kernel.subgroup::<1>(|workgroups| kernel.spread(workgroups)))
+            }
+            _ => Err(unknown_variant(self, variant)),
         }
-        .lower(variant)
     }
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
         let [input, grad_output, grad_weight] = arguments.take();
         reference::conv2d::grad_weight(&self.0, input.f64(), grad_output.f64(), grad_weight.f64_mut());
+    }
+}
+
+/// The kernel of a weight's gradient, with the bias's or without.
+fn grad_weight<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static str; 2]) -> Kernel<'a> {
+    let [kernel_height, kernel_width] = shape.window.kernel_size;
+    Kernel {
+        op,
+        shape,
+        entry_points,
+        terms: (shape.batch * shape.output[0], shape.output[1]),
+        channels: shape.out_channels,
+        rows: [shape.in_channels, kernel_height],
+        columns: kernel_width,
+    }
+}
+
+/// input (N, C, H, W), grad_output (N, O, OH, OW) → grad_weight (O, C, KH, KW), grad_bias (O), both overwritten.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dGradWeightBias(pub Conv2d);
+
+impl Conv2dGradWeightBias {
+    /// What the bias sees of the output.
+    fn channels(&self) -> Channels {
+        let Conv2d { batch, out_channels: channels, output, .. } = self.0;
+        Channels { batch, channels, size: product(&output) as u32 }
+    }
+}
+
+impl Op for Conv2dGradWeightBias {
+    fn name(&self) -> &'static str {
+        "conv2d_grad_weight_bias"
+    }
+
+    fn shape(&self) -> String {
+        describe(&self.0)
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let mut operands = Conv2dGradWeight(self.0).operands();
+        operands.push(Operand::write("grad_bias", self.0.out_channels as usize));
+        operands
+    }
+
+    fn flops(&self) -> u64 {
+        flops(&self.0) + self.0.output_len() as u64
+    }
+
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        Conv2dGradWeight(self.0).axes()
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        variants(&self.0)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
+        let kernel = grad_weight(self, &self.0, ["conv2d_grad_weight_bias", "conv2d_grad_weight_bias_subgroup"]);
+        match variant {
+            PLAIN => Ok(kernel.plain::<2>()),
+            // One after the other.
+            TILED => {
+                let mut weight = Conv2dGradWeight(self.0).lower(TILED)?.over(&[0, 1, 2], 4);
+                let bias = BiasGrad(self.channels()).lower(PLAIN)?.over(&[1, 3], 4 + weight.scratch.len());
+                weight.dispatches.extend(bias.dispatches);
+                weight.scratch.extend(bias.scratch);
+                Ok(weight)
+            }
+            SUBGROUP if self.variants().contains(&SUBGROUP) => {
+                Ok(kernel.subgroup::<2>(|workgroups| kernel.spread(workgroups)))
+            }
+            _ => Err(unknown_variant(self, variant)),
+        }
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
+        let [input, grad_output, grad_weight, grad_bias] = arguments.take();
+        let grad_output = grad_output.f64();
+        reference::conv2d::grad_weight(&self.0, input.f64(), grad_output, grad_weight.f64_mut());
+        reference::bias::grad(&self.channels(), grad_output, grad_bias.f64_mut());
     }
 }

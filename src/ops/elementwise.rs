@@ -9,8 +9,8 @@ pub fn variants(length: u32) -> &'static [&'static str] {
     if length.is_multiple_of(4) { &[PLAIN, VEC4] } else { &[PLAIN] }
 }
 
-/// The kernel of one of them: the shader and entry point of each, one invocation for each of `length` elements or for each four. It binds the
-/// op's operands by their names.
+/// The kernel of one of them: the shader and entry point of each, one invocation for each of `length` elements or for FOURS times four. It
+/// binds the op's operands by their names.
 pub fn lower<P: Params>(
     op: &dyn Op,
     variant: &str,
@@ -20,7 +20,7 @@ pub fn lower<P: Params>(
 ) -> Result<Lowering> {
     let ((shader, entry_point), invocations) = match variant {
         PLAIN => (plain, length),
-        VEC4 if op.variants().contains(&VEC4) => (vec4, length / 4),
+        VEC4 if op.variants().contains(&VEC4) => (vec4, (length / 4).div_ceil(vec4.0.constant("FOURS"))),
         _ => return Err(unknown_variant(op, variant)),
     };
     let bindings: Vec<_> = op.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();

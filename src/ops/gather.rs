@@ -117,7 +117,8 @@ impl Gather {
         let bindings: Vec<_> =
             self.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
         let invocations = u64::from(self.batch) * u64::from(self.image_length.div_ceil(4));
-        Dispatch::new(&SHADER, entry_point, params, &bindings, invocations)
+        let buffers = self.records.iter().filter(|&&records| records > 0).count().max(1) as u32;
+        Dispatch::specialised(&SHADER, entry_point, params, &bindings, invocations, &[("BUFFERS", buffers)])
     }
 
     fn normalise(&self) -> Normalise {

@@ -44,7 +44,7 @@ impl Op for GlobalAvgPool2dForward {
 
     fn lower(&self, _: &str) -> Result<Lowering> {
         let slices = Slices::new(self.size, 1);
-        Ok(slices.lower(self.planes as usize, 1, 2, |output| {
+        Ok(slices.lower([(self.planes as usize, 1)], 2, |[output]| {
             let Slices { slices, slice_length } = slices;
             let params = GlobalAvgPool2dParams { planes: self.planes, size: self.size, slices, slice_length };
             let bindings = [("input", 0), ("output", output)];

@@ -77,7 +77,7 @@ impl Op for Matmul {
         let Slices { slices: count, slice_length } = slices;
         let params =
             MatmulParams { m, k, n, a_stride_m, a_stride_k, b_stride_k, b_stride_n, slices: count, slice_length };
-        Ok(slices.lower(product(&[m, n]), 2, 3, |output| {
+        Ok(slices.lower([(product(&[m, n]), 2)], 3, |[output]| {
             let bindings = [("a", 0), ("b", 1), ("output", output)];
             Dispatch::new(shader, entry_point, &params, &bindings, u64::from(count) * results)
         }))

@@ -1,12 +1,19 @@
 //! Maximum over a window. Source: PyTorch nn.MaxPool2d with ceil_mode=False.
 
-use super::{Arguments, Lowering, Op, Operand, shader};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, shader, unknown_variant};
 use crate::error::Result;
-use crate::geometry::{Pool2d, product};
+use crate::geometry::{Pool2d, Window, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
 use crate::reference;
 
-static SHADER: Shader = shader!("max_pool2d");
+static PLAIN_SHADER: Shader = shader!("max_pool2d");
+static PAIRS_SHADER: Shader = shader!("max_pool2d_2x2");
+
+/// The name of the variant for the window that most networks have.
+const TWO_BY_TWO: &str = "2x2";
+
+/// In place of a winner: none, because the maximum is not positive and a ReLU came before the pooling.
+pub const NOWHERE: u32 = u32::MAX;
 
 params! {
     MaxPool2dParams {
@@ -45,6 +52,28 @@ fn params(shape: &Pool2d) -> MaxPool2dParams {
     }
 }
 
+fn variants(shape: &Pool2d) -> &'static [&'static str] {
+    let pairs = shape.window == Window::square(2).stride(2) && shape.input[1].is_multiple_of(2);
+    if pairs { &[PLAIN, TWO_BY_TWO] } else { &[PLAIN] }
+}
+
+/// The kernel of a variant, an invocation for each of `results`, or of `windows`.
+fn lower(
+    op: &dyn Op,
+    variant: &str,
+    entry_points: [&'static str; 2],
+    params: &MaxPool2dParams,
+    [results, windows]: [usize; 2],
+) -> Result<Lowering> {
+    let (shader, entry_point, invocations) = match variant {
+        PLAIN => (&PLAIN_SHADER, entry_points[0], results),
+        TWO_BY_TWO if op.variants().contains(&TWO_BY_TWO) => (&PAIRS_SHADER, entry_points[1], windows),
+        _ => return Err(unknown_variant(op, variant)),
+    };
+    let bindings: Vec<_> = op.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+    Ok(Dispatch::new(shader, entry_point, params, &bindings, invocations as u64).into())
+}
+
 /// Sizes of a pooling, for tables.
 pub(super) fn describe(shape: &Pool2d) -> String {
     let Pool2d { planes, input: [ih, iw], window, output: [oh, ow] } = shape;
@@ -67,41 +96,56 @@ pub(super) fn flops(shape: &Pool2d) -> u64 {
     (window as u64).saturating_mul(shape.output_len() as u64)
 }
 
-/// input (P, H, W) → output (P, OH, OW), argmax (P, OH, OW): flat index in the input plane, the first maximum on a tie.
+/// input (P, H, W) → output (P, OH, OW), argmax (P, OH, OW): flat index in the input plane, the first maximum on a tie. With `relu`, of
+/// max(input, 0), and argmax is [`NOWHERE`] where that is 0.
 #[derive(Clone, Copy, Debug)]
-pub struct MaxPool2dForward(pub Pool2d);
+pub struct MaxPool2dForward {
+    pub shape: Pool2d,
+    pub relu: bool,
+}
 
 impl Op for MaxPool2dForward {
     fn name(&self) -> &'static str {
-        "max_pool2d_forward"
+        if self.relu { "relu_max_pool2d_forward" } else { "max_pool2d_forward" }
     }
 
     fn shape(&self) -> String {
-        describe(&self.0)
+        describe(&self.shape)
     }
 
     fn operands(&self) -> Vec<Operand> {
-        let output = self.0.output_len();
+        let output = self.shape.output_len();
         vec![
-            Operand::read("input", self.0.input_len()),
+            Operand::read("input", self.shape.input_len()),
             Operand::write("output", output),
             Operand::write("argmax", output).of_u32(),
         ]
     }
 
     fn flops(&self) -> u64 {
-        flops(&self.0)
+        flops(&self.shape)
     }
 
-    fn lower(&self, _: &str) -> Result<Lowering> {
-        let bindings = [("input", 0), ("output", 1), ("argmax", 2)];
-        let invocations = self.0.output_len() as u64;
-        Ok(Dispatch::new(&SHADER, "max_pool2d_forward", &params(&self.0), &bindings, invocations).into())
+    fn variants(&self) -> &'static [&'static str] {
+        variants(&self.shape)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
+        let entry_points = if self.relu {
+            ["relu_max_pool2d_forward", "relu_max_pool2d_forward_2x2"]
+        } else {
+            ["max_pool2d_forward", "max_pool2d_forward_2x2"]
+        };
+        lower(self, variant, entry_points, &params(&self.shape), [self.shape.output_len(); 2])
     }
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
         let [input, output, argmax] = arguments.take();
-        reference::max_pool2d::forward(&self.0, input.f64(), output.f64_mut(), argmax.u32_mut());
+        let (output, argmax) = (output.f64_mut(), argmax.u32_mut());
+        reference::max_pool2d::forward(&self.shape, input.f64(), output, argmax);
+        if self.relu {
+            reference::max_pool2d::rectify(output, argmax);
+        }
     }
 }
 
@@ -131,10 +175,15 @@ impl Op for MaxPool2dBackward {
         flops(&self.0)
     }
 
-    fn lower(&self, _: &str) -> Result<Lowering> {
-        let bindings = [("winner", 0), ("grad_output", 1), ("grad_input", 2)];
-        let invocations = self.0.input_len() as u64;
-        Ok(Dispatch::new(&SHADER, "max_pool2d_backward", &params(&self.0), &bindings, invocations).into())
+    fn variants(&self) -> &'static [&'static str] {
+        variants(&self.0)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
+        let entry_points = ["max_pool2d_backward", "max_pool2d_backward_2x2"];
+        let Pool2d { planes, input: [height, width], .. } = self.0;
+        let windows = product(&[planes, height.div_ceil(2), width / 2]);
+        lower(self, variant, entry_points, &params(&self.0), [self.0.input_len(), windows])
     }
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {

@@ -11,6 +11,7 @@ pub mod dropout;
 mod elementwise;
 pub mod gather;
 pub mod global_avg_pool2d;
+pub mod linear;
 pub mod matmul;
 pub mod max_pool2d;
 pub mod mean_loss;
@@ -41,7 +42,6 @@ pub const SUBGROUP_LANES: u32 = 8;
 
 /// The name of variants that treat four adjacent elements at a time.
 pub const VEC4: &str = "vec4";
-
 
 /// One step of a plan.
 pub trait Op: fmt::Debug + Send + Sync {
@@ -91,6 +91,16 @@ pub struct Lowering {
     pub dispatches: Vec<Dispatch>,
     /// Elements of each scratch buffer.
     pub scratch: Vec<usize>,
+}
+
+impl Lowering {
+    /// The same kernels in an op that has their operands at other `places`, and their scratch buffers from `scratch` on.
+    fn over(mut self, places: &[usize], scratch: usize) -> Self {
+        for binding in self.dispatches.iter_mut().flat_map(|dispatch| &mut dispatch.bindings) {
+            binding.1 = places.get(binding.1).copied().unwrap_or(scratch + binding.1.saturating_sub(places.len()));
+        }
+        self
+    }
 }
 
 impl From<Dispatch> for Lowering {

@@ -16,6 +16,19 @@ params! {
     }
 }
 
+/// A row is one invocation with three loops over the classes.
+fn short_enough(op: &dyn Op, classes: u32) -> Result<()> {
+    if classes <= 2 * MAX_TERMS {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        layer: op.name().into(),
+        problem: "too many classes".into(),
+        actual: classes.to_string(),
+        expected: format!("at most {}", 2 * MAX_TERMS),
+    })
+}
+
 /// logits (N, K), labels (N) → row_loss (N), grad_logits (N, K) of the mean over the step's `count` rows, both overwritten.
 /// A label of K or more marks a row of padding, whose loss and gradient are 0.
 #[derive(Clone, Copy, Debug)]
@@ -50,15 +63,7 @@ impl Op for SoftmaxCrossEntropy {
     }
 
     fn lower(&self, _: &str) -> Result<Lowering> {
-        // A row is one invocation with three loops over the classes.
-        if self.classes > 2 * MAX_TERMS {
-            return Err(Error::Shape {
-                layer: self.name().into(),
-                problem: "too many classes".into(),
-                actual: self.classes.to_string(),
-                expected: format!("at most {}", 2 * MAX_TERMS),
-            });
-        }
+        short_enough(self, self.classes)?;
         let params =
             SoftmaxCrossEntropyParams { rows: self.rows, classes: self.classes, label_smoothing: self.label_smoothing };
         let bindings = [("logits", 0), ("labels", 1), ("row_loss", 2), ("grad_logits", 3)];
@@ -76,5 +81,73 @@ impl Op for SoftmaxCrossEntropy {
             row_loss.f64_mut(),
             grad_logits.f64_mut(),
         );
+    }
+}
+
+/// logits (N, K), labels (N) → grad_logits (N, K), overwritten, `losses[slot]` = the mean of the losses of the step's `count` rows: what
+/// [`SoftmaxCrossEntropy`] and [`MeanLoss`](super::mean_loss::MeanLoss) do one after the other, without a row's own loss.
+#[derive(Clone, Copy, Debug)]
+pub struct MeanCrossEntropy {
+    pub loss: SoftmaxCrossEntropy,
+    pub slots: u32,
+}
+
+impl MeanCrossEntropy {
+    /// Whether one workgroup can do it all.
+    pub fn fits(&self) -> bool {
+        let SoftmaxCrossEntropy { rows, classes, .. } = self.loss;
+        let rows = rows.div_ceil(SHADER.constant("WORKGROUP_SIZE"));
+        rows.saturating_mul(classes) <= MAX_TERMS
+    }
+}
+
+impl Op for MeanCrossEntropy {
+    fn name(&self) -> &'static str {
+        "mean_cross_entropy"
+    }
+
+    fn shape(&self) -> String {
+        self.loss.shape()
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let mut operands = self.loss.operands();
+        operands.retain(|operand| operand.name != "row_loss");
+        operands.push(Operand::read_write("losses", self.slots as usize));
+        operands
+    }
+
+    fn flops(&self) -> u64 {
+        self.loss.flops() + u64::from(self.loss.rows)
+    }
+
+    fn bytes(&self) -> u64 {
+        // Of the ring one slot.
+        let elements = 2 * product(&[self.loss.rows, self.loss.classes]) + self.loss.rows as usize + 1;
+        4 * elements as u64
+    }
+
+    fn lower(&self, _: &str) -> Result<Lowering> {
+        short_enough(self, self.loss.classes)?;
+        let SoftmaxCrossEntropy { rows, classes, label_smoothing } = self.loss;
+        let params = SoftmaxCrossEntropyParams { rows, classes, label_smoothing };
+        let bindings = [("logits", 0), ("labels", 1), ("grad_logits", 2), ("losses", 3)];
+        // One workgroup, whatever the batch.
+        Ok(Dispatch::new(&SHADER, "mean_cross_entropy", &params, &bindings, 1).into())
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {
+        let [logits, labels, grad_logits, losses] = arguments.take();
+        let mut row_loss = vec![0.0; self.loss.rows as usize];
+        reference::softmax_cross_entropy::forward_backward(
+            self.loss.classes as usize,
+            step.count as usize,
+            f64::from(self.loss.label_smoothing),
+            logits.f64(),
+            labels.u32(),
+            &mut row_loss,
+            grad_logits.f64_mut(),
+        );
+        losses.f64_mut()[step.slot as usize] = reference::mean_loss::rows(step.count as usize, &row_loss);
     }
 }

@@ -18,6 +18,7 @@ static SUM_SLICES: Shader = shader!("sum_slices");
 params! {
     SumSlicesParams {
         length: u32,
+        other_length: u32,
         slices: u32,
         groups: u32,
         slices_per_group: u32,
@@ -47,36 +48,51 @@ impl Slices {
         Self { slices: rows.div_ceil(slice_length).max(1), slice_length }
     }
 
-    /// The kernel `sum` over `length` results, followed by the passes over its slices where there are several. `sum` receives the
-    /// place of the operand that it writes: `output`, or a scratch buffer after the op's `operands`.
-    pub fn lower(self, length: usize, output: usize, operands: usize, sum: impl FnOnce(usize) -> Dispatch) -> Lowering {
+    /// The kernel `sum`, followed by the passes over its slices where there are several. It has one result or two, each given by its length and
+    /// its place in the op's `operands`; `sum` receives the places that it writes: those, or scratch buffers after the operands.
+    pub fn lower<const N: usize>(
+        self,
+        results: [(usize, usize); N],
+        operands: usize,
+        sum: impl FnOnce([usize; N]) -> Dispatch,
+    ) -> Lowering {
+        let outputs = results.map(|(_, place)| place);
         if self.slices == 1 {
-            return sum(output).into();
+            return sum(outputs).into();
         }
-        let scratch = [operands, operands + 1];
-        let mut lowering = Lowering {
-            dispatches: vec![sum(scratch[0])],
-            scratch: vec![(self.slices as usize).saturating_mul(length)],
-        };
-        let (mut slices, mut from) = (self.slices, 0);
+        let scratch = |turn: usize| std::array::from_fn::<_, N, _>(|result| operands + turn * N + result);
+        let lengths = |slices: u32| results.map(|(length, _)| (slices as usize).saturating_mul(length));
+        let mut lowering = Lowering { dispatches: vec![sum(scratch(0))], scratch: lengths(self.slices).to_vec() };
+        let (mut slices, mut turn) = (self.slices, 0);
         while slices > 1 {
             let groups = slices.div_ceil(MAX_TERMS);
-            let to = if groups == 1 { output } else { scratch[1 - from] };
-            if groups > 1 && lowering.scratch.len() < 2 {
-                lowering.scratch.push(groups as usize * length);
+            let to = if groups == 1 { outputs } else { scratch(1 - turn) };
+            if groups > 1 && lowering.scratch.len() < 2 * N {
+                lowering.scratch.extend(lengths(groups));
             }
-            let params = SumSlicesParams { length: length as u32, slices, groups, slices_per_group: MAX_TERMS };
-            lowering.dispatches.push(Dispatch::new(
-                &SUM_SLICES,
-                "sum_slices",
-                &params,
-                &[("partials", scratch[from]), ("output", to)],
-                u64::from(groups) * length as u64,
-            ));
-            (slices, from) = (groups, 1 - from);
+            lowering.dispatches.push(pass(results.map(|(length, _)| length), scratch(turn), to, slices, groups));
+            (slices, turn) = (groups, 1 - turn);
         }
         lowering
     }
+}
+
+/// One pass over the slices of one result or two.
+fn pass<const N: usize>(lengths: [usize; N], from: [usize; N], to: [usize; N], slices: u32, groups: u32) -> Dispatch {
+    let params = SumSlicesParams {
+        length: lengths[0] as u32,
+        other_length: lengths.get(1).map_or(0, |&length| length as u32),
+        slices,
+        groups,
+        slices_per_group: MAX_TERMS,
+    };
+    let names = [("partials", "output"), ("other_partials", "other_output")];
+    let places = names.into_iter().zip(from.into_iter().zip(to));
+    let bindings: Vec<_> =
+        places.flat_map(|((partials, output), (from, to))| [(partials, from), (output, to)]).collect();
+    let entry_point = if N == 1 { "sum_slices" } else { "sum_slices_pair" };
+    let results = lengths.iter().map(|&length| length as u64).sum::<u64>();
+    Dispatch::new(&SUM_SLICES, entry_point, &params, &bindings, u64::from(groups) * results)
 }
 
 #[cfg(test)]

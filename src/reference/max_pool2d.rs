@@ -47,9 +47,22 @@ pub fn forward(shape: &Pool2d, input: &[f64], output: &mut [f64], argmax: &mut [
     }
 }
 
+/// What [`forward`] gives after a ReLU, from what it gives without: max(output, 0), and `u32::MAX` for argmax where that is 0. The maximum
+/// of max(x, 0) is max(maximum of x, 0), and no gradient passes a ReLU that gives 0.
+///
+/// output and argmax (planes, OH, OW).
+pub fn rectify(output: &mut [f64], argmax: &mut [u32]) {
+    for (output, argmax) in output.iter_mut().zip(argmax) {
+        if *output <= 0.0 {
+            *output = 0.0;
+            *argmax = u32::MAX;
+        }
+    }
+}
+
 /// `grad_input[p, i] = Σ of grad_output[p, o] over the outputs o with argmax[p, o] = i`.
 ///
-/// argmax and grad_output (planes, OH, OW), grad_input (planes, H, W), overwritten.
+/// argmax and grad_output (planes, OH, OW), grad_input (planes, H, W), overwritten. An argmax of `u32::MAX` is nowhere.
 ///
 /// Source: PyTorch autograd of `torch.nn.functional.max_pool2d`.
 pub fn backward(shape: &Pool2d, argmax: &[u32], grad_output: &[f64], grad_input: &mut [f64]) {
@@ -62,7 +75,9 @@ pub fn backward(shape: &Pool2d, argmax: &[u32], grad_output: &[f64], grad_input:
     let outputs = argmax.chunks_exact(output_plane).zip(grad_output.chunks_exact(output_plane));
     for (grad_input, (argmax, grad_output)) in grad_input.chunks_exact_mut(input_plane).zip(outputs) {
         for (&position, grad_output) in argmax.iter().zip(grad_output) {
-            grad_input[position as usize] += grad_output;
+            if position != u32::MAX {
+                grad_input[position as usize] += grad_output;
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod conv2d;
 pub mod dropout;
 pub mod gather;
 pub mod global_avg_pool2d;
+pub mod linear;
 pub mod matmul;
 pub mod max_pool2d;
 pub mod mean_loss;

@@ -164,7 +164,7 @@ pub fn html(run: &Path, tested: Option<&Tested<'_>>) -> Result<String> {
 /// An inference of the run's network, for what it says about its parameters.
 fn plan(config: &Config) -> Result<Plan> {
     let images = Images::streamed(config.data.shape, config.data.classes.len() as u32, 1);
-    PlanRequest { network: &config.network, images, batch: 1, max_bytes: u64::MAX }.inference()
+    PlanRequest { network: &config.network, images, batch: 1, max_bytes: u64::MAX, fused: false }.inference()
 }
 
 fn status(config: &Config, history: &History) -> Status {

@@ -22,7 +22,8 @@ pub fn export(trained: &Trained, folder: &Path) -> Result<Plan> {
     let (image, classes) = (config.data.shape, &config.data.classes);
     let source = trained.network.to_pytorch(image, classes)?;
     let images = Images::streamed(image, classes.len() as u32, 1);
-    let plan = PlanRequest { network: &trained.network, images, batch: 1, max_bytes: u64::MAX }.inference()?;
+    let plan =
+        PlanRequest { network: &trained.network, images, batch: 1, max_bytes: u64::MAX, fused: false }.inference()?;
     trained.parameters(&plan)?;
     let weights = fs::read(&trained.file).map_err(Error::file("read", &trained.file))?;
 

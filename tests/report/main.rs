@@ -75,7 +75,7 @@ impl Run {
         let split = Split { labels, pixels: (0..images * SHAPE.len()).map(pixel).collect() };
         let shape = config.data.shape;
         let images = Images::streamed(shape, classes.len() as u32, 1);
-        let request = PlanRequest { network: &config.network, images, batch: 1, max_bytes: u64::MAX };
+        let request = PlanRequest { network: &config.network, images, batch: 1, max_bytes: u64::MAX, fused: false };
         let mut guesser = Guesser { plan: request.inference().unwrap(), classes: classes.len() };
         let (evaluation, predictions) = evaluate(&mut guesser, &split, &mut || true).unwrap().unwrap();
         let mut metrics = vec![

@@ -36,7 +36,11 @@ pub fn relations() -> Vec<Relation> {
         Pair { one: Rc::new(Conv2dForward(one)), many: Rc::new(Conv2dForward(many)), divided: &["input"] },
         Pair { one: Rc::new(Conv2dGradInput(one)), many: Rc::new(Conv2dGradInput(many)), divided: &["grad_output"] },
         Pair { one: Rc::new(Matmul(row)), many: Rc::new(Matmul(rows)), divided: &["a"] },
-        Pair { one: Rc::new(MaxPool2dForward(plane)), many: Rc::new(MaxPool2dForward(planes)), divided: &["input"] },
+        Pair {
+            one: Rc::new(MaxPool2dForward { shape: plane, relu: false }),
+            many: Rc::new(MaxPool2dForward { shape: planes, relu: false }),
+            divided: &["input"],
+        },
         Pair { one: Rc::new(AvgPool2dForward(plane)), many: Rc::new(AvgPool2dForward(planes)), divided: &["input"] },
         Pair {
             one: Rc::new(AvgPool2dBackward(plane)),

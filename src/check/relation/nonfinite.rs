@@ -38,7 +38,7 @@ pub fn relations() -> Vec<Relation> {
         (Rc::new(Matmul(MatmulShape { m: 6, k: 9, n: 7, transpose_a: false, transpose_b: true })), &["a", "b"]),
         (Rc::new(BiasAdd(channels)), &["input", "bias"]),
         (Rc::new(BiasGrad(channels)), &["grad_output"]),
-        (Rc::new(MaxPool2dForward(pool)), &["input"]),
+        (Rc::new(MaxPool2dForward { shape: pool, relu: false }), &["input"]),
         (Rc::new(AvgPool2dForward(pool)), &["input"]),
         (Rc::new(SoftmaxCrossEntropy { rows: 5, classes: 10, label_smoothing: 0.1 }), &["logits"]),
         (

@@ -45,7 +45,7 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
         Setup { network: &network, dataset: &dataset, batch, optimiser: settings.optimiser(), noise: settings.noise() };
     let device = Device::open(&adapter, Checks::Unchecked)?;
     let mut gpu = GpuMachine::new(device, &setup, &GpuOptions::default())?;
-    let mut reference = CpuMachine::new(&setup)?;
+    let mut reference = CpuMachine::fused(&setup)?;
     let momentum = vec![0.0; gpu.plan().parameter_length];
     let parameters = initialise(gpu.plan(), settings.seed);
     gpu.set_state(&State { parameters, momentum })?;

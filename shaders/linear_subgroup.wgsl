@@ -1,0 +1,190 @@
+// linear.wgsl for widths that are multiples of 4, on subgroups of at least 8 lanes.
+//
+// Lanes differ in what they own, outputs or fours of inputs, whose weights each loads for itself, four values at a time. What all of a
+// workgroup need alike, a few rows of the batch, each lane of a subgroup loads one part of, and the others take it from that lane's
+// register. No lane may leave early, because others take values from it: what lies past the edge is computed from valid elements and not
+// written.
+//   forward:     TILE_ROWS rows × one output
+//   grad_input:  TILE_ROWS rows × four inputs
+//   grad_weight: TILE_OUTPUTS outputs × four inputs; the first workgroup of each adds up the biases' gradients, an output an invocation
+
+enable subgroups;
+
+struct LinearParams {
+  batch: u32,
+  in_features: u32,
+  out_features: u32,
+  // Whether max(output, 0) comes after it.
+  relu: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: LinearParams;
+@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> output: array<f32>;
+@group(0) @binding(5) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(6) var<storage, read_write> grad_input: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read> activation: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> grad_weight: array<vec4<f32>>;
+@group(0) @binding(9) var<storage, read_write> grad_bias: array<f32>;
+
+// Lanes that every subgroup has.
+const LANES: u32 = 8u;
+
+// Rows of the batch, a divisor of LANES: the lanes hold so many rows, and LANES / TILE_ROWS consecutive parts of each.
+override TILE_ROWS: u32 = 8u;
+override PARTS: u32 = LANES / TILE_ROWS;
+
+const TILE_OUTPUTS: u32 = 8u;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn linear_forward_subgroup(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let groups = (params.out_features + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+  let rows = (params.batch + TILE_ROWS - 1u) / TILE_ROWS;
+  let i = workgroup_index(workgroup, grid);
+  if (i >= groups * rows) {
+    return;
+  }
+  let o = i % groups * WORKGROUP_SIZE + local;
+  let n = i / groups * TILE_ROWS;
+  let fours = params.in_features / 4u;
+  let weight_row = min(o, params.out_features - 1u) * fours;
+  let own_row = min(n + lane % TILE_ROWS, params.batch - 1u) * fours;
+  let own_part = lane / TILE_ROWS % PARTS;
+  var sums: array<vec4<f32>, LANES>;
+  for (var first = 0u; first < fours; first += PARTS) {
+    let at = first + own_part;
+    let own = select(vec4(0.0), input[own_row + min(at, fours - 1u)], at < fours);
+    for (var part = 0u; part < PARTS; part++) {
+      let weights = weight[weight_row + min(first + part, fours - 1u)];
+      for (var row = 0u; row < TILE_ROWS; row++) {
+        sums[row] += subgroupShuffle(own, part * TILE_ROWS + row) * weights;
+      }
+    }
+  }
+  if (o >= params.out_features) {
+    return;
+  }
+  let start = bias[o];
+  for (var row = 0u; row < TILE_ROWS; row++) {
+    let sum = start + ((sums[row].x + sums[row].y) + (sums[row].z + sums[row].w));
+    if (n + row < params.batch) {
+      output[(n + row) * params.out_features + o] = select(sum, 0.0, params.relu != 0u && sum <= 0.0);
+    }
+  }
+}
+
+// Workgroups of grad_input for one tile of rows.
+fn groups_of_inputs() -> u32 {
+  return (params.in_features / 4u + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+}
+
+fn grads_of_input(n: u32, place: u32, lane: u32) -> array<vec4<f32>, LANES> {
+  let fours = params.in_features / 4u;
+  let four = min(place, fours - 1u);
+  let own_row = min(n + lane % TILE_ROWS, params.batch - 1u) * params.out_features;
+  let own_part = lane / TILE_ROWS % PARTS;
+  var sums: array<vec4<f32>, LANES>;
+  for (var first = 0u; first < params.out_features; first += PARTS) {
+    let at = first + own_part;
+    let own = select(0.0, grad_output[own_row + min(at, params.out_features - 1u)], at < params.out_features);
+    for (var part = 0u; part < PARTS; part++) {
+      let weights = weight[min(first + part, params.out_features - 1u) * fours + four];
+      for (var row = 0u; row < TILE_ROWS; row++) {
+        sums[row] += subgroupShuffle(own, part * TILE_ROWS + row) * weights;
+      }
+    }
+  }
+  return sums;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn linear_grad_input_subgroup(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let i = workgroup_index(workgroup, grid);
+  let n = i / groups_of_inputs() * TILE_ROWS;
+  if (n >= params.batch) {
+    return;
+  }
+  let place = i % groups_of_inputs() * WORKGROUP_SIZE + local;
+  let sums = grads_of_input(n, place, lane);
+  let fours = params.in_features / 4u;
+  for (var row = 0u; row < TILE_ROWS; row++) {
+    if (place < fours && n + row < params.batch) {
+      grad_input[(n + row) * fours + place] = sums[row];
+    }
+  }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn linear_grad_input_relu_subgroup(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let i = workgroup_index(workgroup, grid);
+  let n = i / groups_of_inputs() * TILE_ROWS;
+  if (n >= params.batch) {
+    return;
+  }
+  let place = i % groups_of_inputs() * WORKGROUP_SIZE + local;
+  let sums = grads_of_input(n, place, lane);
+  let fours = params.in_features / 4u;
+  for (var row = 0u; row < TILE_ROWS; row++) {
+    if (place < fours && n + row < params.batch) {
+      let at = (n + row) * fours + place;
+      grad_input[at] = select(vec4(0.0), sums[row], activation[at] > vec4(0.0));
+    }
+  }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn linear_grad_weight_subgroup(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let fours = params.in_features / 4u;
+  let groups = (fours + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
+  let tiles = (params.out_features + TILE_OUTPUTS - 1u) / TILE_OUTPUTS;
+  let i = workgroup_index(workgroup, grid);
+  if (i >= groups * tiles) {
+    return;
+  }
+  let four = i % groups * WORKGROUP_SIZE + local;
+  let valid = min(four, fours - 1u);
+  let o = i / groups * TILE_OUTPUTS;
+  let own_output = min(o + lane % TILE_OUTPUTS, params.out_features - 1u);
+  var sums: array<vec4<f32>, TILE_OUTPUTS>;
+  for (var n = 0u; n < params.batch; n++) {
+    let values = input[n * fours + valid];
+    let own = grad_output[n * params.out_features + own_output];
+    for (var t = 0u; t < TILE_OUTPUTS; t++) {
+      sums[t] += subgroupShuffle(own, t) * values;
+    }
+  }
+  for (var t = 0u; t < TILE_OUTPUTS; t++) {
+    if (four < fours && o + t < params.out_features) {
+      grad_weight[(o + t) * fours + four] = sums[t];
+    }
+  }
+  if (i % groups == 0u && local < TILE_OUTPUTS && o + local < params.out_features) {
+    var sum = 0.0;
+    for (var n = 0u; n < params.batch; n++) {
+      sum += grad_output[n * params.out_features + o + local];
+    }
+    grad_bias[o + local] = sum;
+  }
+}

@@ -1,0 +1,260 @@
+//! A fully connected layer with its bias and its ReLU in one kernel. Source: PyTorch nn.Linear, nn.ReLU.
+
+use super::{Arguments, Lowering, MAX_TERMS, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
+use crate::error::Result;
+use crate::geometry::{Linear, product};
+use crate::gpu::{Dispatch, Shader, StepRow, params};
+use crate::reference;
+
+static PLAIN_SHADER: Shader = shader!("linear");
+static SUBGROUP_SHADER: Shader = shader!("linear_subgroup");
+
+params! {
+    LinearParams {
+        batch: u32,
+        in_features: u32,
+        out_features: u32,
+        relu: u32,
+    }
+}
+
+/// Whether the sums of all three kernels are short enough for one invocation each; where not, a linear layer is a matrix product and
+/// a bias.
+pub fn fits(shape: &Linear) -> bool {
+    [shape.batch, shape.in_features, shape.out_features].iter().all(|&terms| terms <= MAX_TERMS)
+}
+
+fn variants(shape: &Linear) -> &'static [&'static str] {
+    if shape.in_features.is_multiple_of(4) { &[PLAIN, SUBGROUP] } else { &[PLAIN] }
+}
+
+fn describe(shape: &Linear, relu: bool) -> String {
+    let Linear { batch, in_features, out_features } = shape;
+    format!("{batch}×{in_features} → {batch}×{out_features}{}", if relu { ", ReLU" } else { "" })
+}
+
+fn flops(shape: &Linear) -> u64 {
+    2 * product(&[shape.batch, shape.in_features, shape.out_features]) as u64
+}
+
+/// Invocations of a workgroup of the subgroup variants: few, because a small layer has few.
+const WORKGROUP: u32 = 32;
+
+/// Rows of the batch that an invocation of the subgroup variants takes: a divisor of the lanes that are sure to be there.
+fn tile_rows(batch: u32) -> u32 {
+    batch.next_power_of_two().min(SUBGROUP_LANES)
+}
+
+/// What one of the kernels is launched with: a result an invocation, or places of a workgroup's lanes times the rest.
+struct Launch {
+    entry_points: [&'static str; 2],
+    relu: bool,
+    results: usize,
+    lanes: u32,
+    rest: u32,
+}
+
+impl Launch {
+    fn lower(&self, op: &dyn Op, shape: &Linear, variant: &str) -> Result<Lowering> {
+        let Linear { batch, in_features, out_features } = *shape;
+        let params = LinearParams { batch, in_features, out_features, relu: self.relu.into() };
+        let bindings: Vec<_> = op.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+        match variant {
+            PLAIN => {
+                let results = self.results as u64;
+                Ok(Dispatch::new(&PLAIN_SHADER, self.entry_points[0], &params, &bindings, results).into())
+            }
+            SUBGROUP if op.variants().contains(&SUBGROUP) => {
+                let invocations = u64::from(self.lanes.next_multiple_of(WORKGROUP)) * u64::from(self.rest);
+                let rows = tile_rows(batch);
+                let constants = [("WORKGROUP_SIZE", WORKGROUP), ("TILE_ROWS", rows), ("PARTS", SUBGROUP_LANES / rows)];
+                let entry_point = self.entry_points[1];
+                Ok(Dispatch::specialised(&SUBGROUP_SHADER, entry_point, &params, &bindings, invocations, &constants)
+                    .into())
+            }
+            _ => Err(unknown_variant(op, variant)),
+        }
+    }
+}
+
+/// input (N, I), weight (O, I), bias (O) → output (N, O), max(output, 0) where `relu`.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearForward {
+    pub shape: Linear,
+    pub relu: bool,
+}
+
+impl Op for LinearForward {
+    fn name(&self) -> &'static str {
+        "linear_forward"
+    }
+
+    fn shape(&self) -> String {
+        describe(&self.shape, self.relu)
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("input", self.shape.input_len()),
+            Operand::read("weight", self.shape.weight_len()),
+            Operand::read("bias", self.shape.out_features as usize),
+            Operand::write("output", self.shape.output_len()),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        flops(&self.shape)
+    }
+
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        vec![("N", self.shape.batch), ("O", self.shape.out_features)]
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        variants(&self.shape)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
+        Launch {
+            entry_points: ["linear_forward", "linear_forward_subgroup"],
+            relu: self.relu,
+            results: self.shape.output_len(),
+            lanes: self.shape.out_features,
+            rest: self.shape.batch.div_ceil(tile_rows(self.shape.batch)),
+        }
+        .lower(self, &self.shape, variant)
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
+        let [input, weight, bias, output] = arguments.take();
+        reference::linear::forward(&self.shape, self.relu, input.f64(), weight.f64(), bias.f64(), output.f64_mut());
+    }
+}
+
+/// grad_output (N, O), weight (O, I) → grad_input (N, I), overwritten; with `relu` also activation (N, I), the output of the ReLU before
+/// the layer: 0 where it is not positive.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearGradInput {
+    pub shape: Linear,
+    pub relu: bool,
+}
+
+impl Op for LinearGradInput {
+    fn name(&self) -> &'static str {
+        if self.relu { "linear_grad_input_relu" } else { "linear_grad_input" }
+    }
+
+    fn shape(&self) -> String {
+        describe(&self.shape, false)
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let mut operands = vec![
+            Operand::read("grad_output", self.shape.output_len()),
+            Operand::read("weight", self.shape.weight_len()),
+        ];
+        if self.relu {
+            operands.push(Operand::read("activation", self.shape.input_len()));
+        }
+        operands.push(Operand::write("grad_input", self.shape.input_len()));
+        operands
+    }
+
+    fn flops(&self) -> u64 {
+        flops(&self.shape)
+    }
+
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        vec![("N", self.shape.batch), ("I", self.shape.in_features)]
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        variants(&self.shape)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
+        let entry_points = if self.relu {
+            ["linear_grad_input_relu", "linear_grad_input_relu_subgroup"]
+        } else {
+            ["linear_grad_input", "linear_grad_input_subgroup"]
+        };
+        Launch {
+            entry_points,
+            relu: self.relu,
+            results: self.shape.input_len(),
+            lanes: self.shape.in_features / 4,
+            rest: self.shape.batch.div_ceil(tile_rows(self.shape.batch)),
+        }
+        .lower(self, &self.shape, variant)
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
+        if self.relu {
+            let [grad_output, weight, activation, grad_input] = arguments.take();
+            let grad_input = grad_input.f64_mut();
+            reference::linear::grad_input(&self.shape, grad_output.f64(), weight.f64(), grad_input);
+            let unmasked = grad_input.to_vec();
+            reference::relu::backward(activation.f64(), &unmasked, grad_input);
+        } else {
+            let [grad_output, weight, grad_input] = arguments.take();
+            reference::linear::grad_input(&self.shape, grad_output.f64(), weight.f64(), grad_input.f64_mut());
+        }
+    }
+}
+
+/// grad_output (N, O), input (N, I) → grad_weight (O, I), grad_bias (O), both overwritten.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearGradWeight(pub Linear);
+
+impl Op for LinearGradWeight {
+    fn name(&self) -> &'static str {
+        "linear_grad_weight"
+    }
+
+    fn shape(&self) -> String {
+        describe(&self.0, false)
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("grad_output", self.0.output_len()),
+            Operand::read("input", self.0.input_len()),
+            Operand::write("grad_weight", self.0.weight_len()),
+            Operand::write("grad_bias", self.0.out_features as usize),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        flops(&self.0) + self.0.output_len() as u64
+    }
+
+    fn axes(&self) -> Vec<(&'static str, u32)> {
+        vec![("O", self.0.out_features), ("I", self.0.in_features)]
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        variants(&self.0)
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
+        Launch {
+            entry_points: ["linear_grad_weight", "linear_grad_weight_subgroup"],
+            relu: false,
+            results: self.0.weight_len(),
+            lanes: self.0.in_features / 4,
+            rest: self.0.out_features.div_ceil(SUBGROUP_SHADER.constant("TILE_OUTPUTS")),
+        }
+        .lower(self, &self.0, variant)
+    }
+
+    fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
+        let [grad_output, input, grad_weight, grad_bias] = arguments.take();
+        reference::linear::grad_parameters(
+            &self.0,
+            grad_output.f64(),
+            input.f64(),
+            grad_weight.f64_mut(),
+            grad_bias.f64_mut(),
+        );
+    }
+}
