@@ -8,7 +8,8 @@
 // No lane may leave early, because others take values from it: what lies past the edge is computed from valid elements and not written.
 // Needs subgroups of at least 8 lanes.
 //   forward:     output channels × adjacent output columns
-//   grad_input:  input channels × adjacent input columns; kw runs backwards, so that the columns of grad_output slide too
+//   grad_input:  input channels × adjacent input columns; kw runs backwards, so that the columns of grad_output slide too; slices are of
+//                output channels, and the lanes of a workgroup go through the batch before they go to the next row of the image
 //   grad_weight: output channels × all columns of the kernel; a bias is one more place, whose inputs are all 1
 
 enable subgroups;
@@ -157,50 +158,53 @@ fn conv2d_grad_input_subgroup(
   if (i >= params.slices * tiles_c * groups) {
     return;
   }
-  let place = i % groups * WORKGROUP_SIZE + local;
+  let first_place = i % groups * WORKGROUP_SIZE;
+  let place = first_place + local;
   i /= groups;
   let c = i % tiles_c * TILE_CHANNELS;
   let slice = i / tiles_c;
   let valid = min(place, places - 1u);
   let iw = valid % tiles_w * TILE_COLUMNS;
-  let ih = valid / tiles_w % params.in_height;
-  let n = valid / (tiles_w * params.in_height);
+  let n = valid / tiles_w % params.batch;
+  let ih = valid / (tiles_w * params.batch);
+  // Near an edge of the image whole rows of the kernel meet no gradient: those that none of the workgroup's rows meets are left out.
+  let last_place = min(first_place + WORKGROUP_SIZE, places) - 1u;
+  let highest = first_place / (tiles_w * params.batch) + params.padding_height;
+  let lowest = last_place / (tiles_w * params.batch) + params.padding_height;
+  let past = max(highest, params.out_height - 1u) - (params.out_height - 1u);
+  let first_kh = (past + params.dilation_height - 1u) / params.dilation_height;
+  let end_kh = min(lowest / params.dilation_height + 1u, params.kernel_height);
 
   let channel = min(c + lane % MAX_TILE, params.in_channels - 1u);
   let last_kw = params.kernel_width - 1u;
   // The column of grad_output that the last kw pairs with the first of the tile.
   let x = iw + params.padding_width - last_kw;
   let first = slice * params.slice_length;
-  let last = min(first + params.slice_length, params.out_channels * params.kernel_height);
+  let last = min(first + params.slice_length, params.out_channels);
   var sums: array<array<f32, MAX_TILE>, MAX_TILE>;
-  var o = first / params.kernel_height;
-  var kh = first % params.kernel_height;
-  for (var row = first; row < last; row++) {
-    let oh = ih + params.padding_height - kh * params.dilation_height;
-    let inside = oh < params.out_height;
-    let output_row = ((n * params.out_channels + o) * params.out_height + min(oh, params.out_height - 1u)) * params.out_width;
-    let weight_row = ((o * params.in_channels + channel) * params.kernel_height + kh) * params.kernel_width;
-    var values: array<f32, MAX_TILE>;
-    for (var j = 1u; j < TILE_COLUMNS; j++) {
-      values[j] = load_grad_output(output_row, x + j - 1u, inside);
-    }
-    for (var step = 0u; step < KERNEL_WIDTH; step++) {
+  for (var o = first; o < last; o++) {
+    for (var kh = first_kh; kh < end_kh; kh++) {
+      let oh = ih + params.padding_height - kh * params.dilation_height;
+      let inside = oh < params.out_height;
+      let output_row = ((n * params.out_channels + o) * params.out_height + min(oh, params.out_height - 1u)) * params.out_width;
+      let weight_row = ((o * params.in_channels + channel) * params.kernel_height + kh) * params.kernel_width;
+      var values: array<f32, MAX_TILE>;
       for (var j = 1u; j < TILE_COLUMNS; j++) {
-        values[j - 1u] = values[j];
+        values[j] = load_grad_output(output_row, x + j - 1u, inside);
       }
-      values[TILE_COLUMNS - 1u] = load_grad_output(output_row, x + TILE_COLUMNS - 1u + step, inside);
-      let own = weight[weight_row + last_kw - step];
-      for (var t = 0u; t < TILE_CHANNELS; t++) {
-        let shared_weight = subgroupShuffle(own, t);
-        for (var j = 0u; j < TILE_COLUMNS; j++) {
-          sums[t][j] += shared_weight * values[j];
+      for (var step = 0u; step < KERNEL_WIDTH; step++) {
+        for (var j = 1u; j < TILE_COLUMNS; j++) {
+          values[j - 1u] = values[j];
+        }
+        values[TILE_COLUMNS - 1u] = load_grad_output(output_row, x + TILE_COLUMNS - 1u + step, inside);
+        let own = weight[weight_row + last_kw - step];
+        for (var t = 0u; t < TILE_CHANNELS; t++) {
+          let shared_weight = subgroupShuffle(own, t);
+          for (var j = 0u; j < TILE_COLUMNS; j++) {
+            sums[t][j] += shared_weight * values[j];
+          }
         }
       }
-    }
-    kh++;
-    if (kh == params.kernel_height) {
-      kh = 0u;
-      o++;
     }
   }
   if (place >= places) {

@@ -50,8 +50,11 @@ pub(super) fn of_magnitudes(op: &dyn Op, step: &StepRow, inputs: &[Vec<u32>], ro
     let step = StepRow { learning_rate: -step.learning_rate, ..*step };
     let magnitudes = evaluate(op, &step, inputs, f64::abs);
     let floats = operands.iter().zip(inputs).filter(|(operand, _)| operand.element == Element::F32);
-    let largest =
-        floats.flat_map(|(_, bits)| bits).map(|&bits| f64::from(f32::from_bits(bits).abs())).fold(1.0, f64::max);
+    let largest = floats
+        .flat_map(|(_, bits)| bits)
+        .map(|&bits| f64::from(f32::from_bits(bits).abs()))
+        .filter(|value| value.is_finite())
+        .fold(1.0, f64::max);
     // A term may lose each of its two factors, itself and the sum so far.
     let floor = 4.0 * roundings as f64 * FLUSH * largest;
     let bounds = operands.iter().zip(magnitudes).map(|(operand, magnitudes)| match operand.element {

@@ -5,7 +5,7 @@ use super::{Block, Case, Style, Timed};
 use crate::gpu::{MAX_WORKGROUPS, StepRow};
 use crate::ops::nonfinite::{FINITE, Nonfinite};
 use crate::ops::relu::{ReluBackward, ReluForward};
-use crate::ops::sgd::Sgd;
+use crate::ops::sgd::{GuardedSgd, Sgd};
 
 /// Around a workgroup of single elements and of fours; the last is the tutorial network's parameters.
 const LENGTHS: [u32; 13] = [1, 2, 4, 63, 64, 65, 127, 252, 257, 260, 1000, 1028, 62_006];
@@ -32,6 +32,14 @@ pub(super) const BLOCK: Block = Block {
             build: |sizes| Ok(nonfinite_of(sizes.get("length")?, &[], [FINITE; 2])),
         },
         Timed {
+            op: "guarded_sgd",
+            defaults: &["length=62400", "length=440384"],
+            build: |sizes| {
+                let sgd = Sgd { length: sizes.get("length")?, momentum: 0.9, weight_decay: 5e-4, nesterov: false };
+                Ok(guarded_sgd_of(sgd, Style::Uniform, SGD_STEP, &[], [FINITE; 2]))
+            },
+        },
+        Timed {
             op: "sgd",
             defaults: &["length=62400", "length=440384"],
             build: |sizes| {
@@ -46,6 +54,7 @@ fn cases() -> Vec<Case> {
     let mut cases = relu();
     cases.extend(nonfinite());
     cases.extend(sgd());
+    cases.extend(guarded_sgd());
     cases
 }
 
@@ -89,11 +98,12 @@ fn masked() -> Bound {
     })
 }
 
+const NAN: u32 = 0x7fc0_0000;
+const SIGNALLING: u32 = 0xff80_0001;
+const INFINITY: u32 = 0x7f80_0000;
+const NEGATIVE_INFINITY: u32 = 0xff80_0000;
+
 fn nonfinite() -> Vec<Case> {
-    const NAN: u32 = 0x7fc0_0000;
-    const SIGNALLING: u32 = 0xff80_0001;
-    const INFINITY: u32 = 0x7f80_0000;
-    const NEGATIVE_INFINITY: u32 = 0xff80_0000;
     let mut cases = Vec::new();
     let mut push = |length, flagged: &[_], status| cases.push(nonfinite_of(length, flagged, status));
     for length in LENGTHS {
@@ -104,6 +114,8 @@ fn nonfinite() -> Vec<Case> {
         push(length, &[(last, NEGATIVE_INFINITY)], [FINITE; 2]);
         // The first one counts, even when another workgroup finds a later one.
         push(length, &[(last, NAN), (middle, SIGNALLING)], [FINITE; 2]);
+        // Also where one invocation of a workgroup of fours finds both.
+        push(length, &[(0, NAN), (last.min(256), NAN)], [FINITE; 2]);
         // A status that is already flagged stays.
         push(length, &[(middle, NAN)], [3, 17]);
         push(length, &[], [3, 17]);
@@ -147,6 +159,39 @@ fn sgd() -> Vec<Case> {
         }
     }
     cases
+}
+
+fn guarded_sgd() -> Vec<Case> {
+    let settings = [(0.9, 0.0, false), (0.9, 5e-4, true), (0.0, 0.1, false)];
+    let mut cases = Vec::new();
+    for (index, length) in LENGTHS.into_iter().enumerate() {
+        let (momentum, weight_decay, nesterov) = settings[index % settings.len()];
+        let sgd = Sgd { length, momentum, weight_decay, nesterov };
+        let (middle, last) = (length / 2, length - 1);
+        let mut push = |nonfinite: &[_], status| {
+            cases.push(guarded_sgd_of(sgd, Style::rounded(index), SGD_STEP, nonfinite, status));
+        };
+        push(&[], [FINITE; 2]);
+        push(&[(0, NAN)], [FINITE; 2]);
+        // The first one counts, even when another workgroup finds a later one; the others move.
+        push(&[(last, NEGATIVE_INFINITY), (middle, SIGNALLING)], [FINITE; 2]);
+        // Also where one invocation of a workgroup of fours finds both.
+        push(&[(0, NAN), (last.min(256), NAN)], [FINITE; 2]);
+        // Flagged before: nothing moves, and the flag stays.
+        push(&[(middle, INFINITY)], [4, 1]);
+    }
+    cases
+}
+
+/// At step 5, with gradients of these bits in some places.
+fn guarded_sgd_of(sgd: Sgd, style: Style, step: StepRow, nonfinite: &[(u32, u32)], status: [u32; 2]) -> Case {
+    let mut gradients = style.bits(sgd.length as usize, u64::from(sgd.length), 0);
+    for &(index, bits) in nonfinite {
+        gradients[index as usize] = bits;
+    }
+    let bound = if status[0] > step.step { updated() } else { exact() };
+    let case = Case::new(GuardedSgd(sgd), style, bound).step(step);
+    case.given("gradients", gradients).given("status", status.to_vec())
 }
 
 fn sgd_of(sgd: Sgd, style: Style, step: StepRow, status: [u32; 2]) -> Case {

@@ -7,7 +7,7 @@ use super::{Classifier, MAX_SEGMENT, Machine, Segment, Setup, State, inference};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::gpu::StepRow;
-use crate::nn::{Images, Network, Plan, PlanRequest, PlanStep, Role, Storage, Tensor, TensorId};
+use crate::nn::{Images, Network, Phase, Plan, PlanRequest, PlanStep, Role, Storage, Tensor, TensorId};
 use crate::ops::nonfinite::FINITE;
 use crate::ops::{Access, Argument, Arguments, Element};
 
@@ -117,7 +117,7 @@ impl Walk {
             }
             // What a checkpoint keeps as f32 is f32 here too, so that a resumed run gives the same bits.
             for tensor in tensors.iter().filter(|tensor| matches!(tensor.role, Role::Parameter | Role::Momentum)) {
-                if step.op.name() == "sgd" {
+                if step.phase == Phase::Update {
                     self.storages[tensor.storage]
                         .f64_mut()
                         .iter_mut()

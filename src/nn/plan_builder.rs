@@ -21,7 +21,7 @@ use crate::ops::matmul::Matmul;
 use crate::ops::max_pool2d::{MaxPool2dBackward, MaxPool2dForward};
 use crate::ops::nonfinite::Nonfinite;
 use crate::ops::relu::{ReluBackward, ReluForward};
-use crate::ops::sgd::Sgd;
+use crate::ops::sgd::{GuardedSgd, Sgd};
 use crate::ops::{Element, Op};
 
 /// What the backward of a layer, or of several that are one op, needs of its forward.
@@ -429,14 +429,19 @@ impl<'a> Builder<'a> {
             None => unreachable!("{name} was laid out before it is used"),
         };
         let (parameters, gradients) = (find(&self.plan, "parameters"), find(&self.plan, "gradients"));
-        self.push("nonfinite", Phase::Update, Nonfinite { length }, &[gradients, status]);
         let sgd = Sgd {
             length,
             momentum: optimiser.momentum,
             weight_decay: optimiser.weight_decay,
             nesterov: optimiser.nesterov,
         };
-        self.push("sgd", Phase::Update, sgd, &[gradients, status, parameters, momentum]);
+        let operands = [gradients, status, parameters, momentum];
+        if self.fused {
+            self.push("sgd", Phase::Update, GuardedSgd(sgd), &operands);
+        } else {
+            self.push("nonfinite", Phase::Update, Nonfinite { length }, &[gradients, status]);
+            self.push("sgd", Phase::Update, sgd, &operands);
+        }
     }
 
     fn conv2d(&self, index: usize) -> Conv2d {

@@ -2,7 +2,7 @@
 
 use super::bias::BiasGrad;
 use super::split::Slices;
-use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, shader, unknown_variant};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
 use crate::error::Result;
 use crate::geometry::{Channels, Conv2d, Window, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
@@ -95,18 +95,20 @@ impl Kernel<'_> {
     }
 
     /// A workgroup has the same channels throughout. Each of the `N` operands that it writes after the first is one place more.
-    fn subgroup<const N: usize>(&self, slices: impl FnOnce(u64) -> Slices) -> Lowering {
+    fn subgroup<const N: usize>(&self, workgroup: u32, slices: impl FnOnce(u64) -> Slices) -> Lowering {
         let [channels, columns] = [self.channels, self.columns].map(even_tile);
         let places = product(&self.rows) as u64 * u64::from(self.columns.div_ceil(columns)) + N as u64 - 1;
-        let groups = places.div_ceil(SUBGROUP_WORKGROUP.into());
+        // Lanes without a place would compute for nothing.
+        let workgroup = workgroup.min(places.next_multiple_of(SUBGROUP_LANES.into()).try_into().unwrap_or(u32::MAX));
+        let groups = places.div_ceil(workgroup.into());
         let workgroups = groups * u64::from(self.channels.div_ceil(channels));
         let constants = [
-            ("WORKGROUP_SIZE", SUBGROUP_WORKGROUP),
+            ("WORKGROUP_SIZE", workgroup),
             ("TILE_CHANNELS", channels),
             ("TILE_COLUMNS", columns),
             ("KERNEL_WIDTH", self.shape.window.kernel_size[1]),
         ];
-        let invocations = workgroups * u64::from(SUBGROUP_WORKGROUP);
+        let invocations = workgroups * u64::from(workgroup);
         self.summed::<N>(&SUBGROUP_SHADER, self.entry_points[1], invocations, slices(workgroups), &constants)
     }
 
@@ -237,7 +239,9 @@ impl Op for Conv2dForward {
         match variant {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_forward_tiled", true)),
-            SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup::<1>(|_| kernel.slices())),
+            SUBGROUP if self.variants().contains(&SUBGROUP) => {
+                Ok(kernel.subgroup::<1>(SUBGROUP_WORKGROUP, |_| kernel.slices()))
+            }
             _ => Err(unknown_variant(self, variant)),
         }
     }
@@ -296,7 +300,13 @@ impl Op for Conv2dGradInput {
         match variant {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_grad_input_tiled", true)),
-            SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup::<1>(|_| kernel.slices())),
+            SUBGROUP if self.variants().contains(&SUBGROUP) => {
+                // A workgroup that keeps to one row of the images leaves out most of what meets no gradient.
+                let row = shape.batch.saturating_mul(shape.input[1].div_ceil(even_tile(shape.input[1])));
+                let workgroup = (1 << row.ilog2().min(31)).clamp(SUBGROUP_LANES, SUBGROUP_WORKGROUP);
+                let slices = Slices::new(shape.out_channels, kernel_height.saturating_mul(kernel_width));
+                Ok(kernel.subgroup::<1>(workgroup, |_| slices))
+            }
             _ => Err(unknown_variant(self, variant)),
         }
     }
@@ -347,7 +357,7 @@ impl Op for Conv2dGradWeight {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_grad_weight_tiled", false)),
             SUBGROUP if self.variants().contains(&SUBGROUP) => {
-                Ok(kernel.subgroup::<1>(|workgroups| kernel.spread(workgroups)))
+                Ok(kernel.subgroup::<1>(SUBGROUP_WORKGROUP, |workgroups| kernel.spread(workgroups)))
             }
             _ => Err(unknown_variant(self, variant)),
         }
@@ -425,7 +435,7 @@ impl Op for Conv2dGradWeightBias {
                 Ok(weight)
             }
             SUBGROUP if self.variants().contains(&SUBGROUP) => {
-                Ok(kernel.subgroup::<2>(|workgroups| kernel.spread(workgroups)))
+                Ok(kernel.subgroup::<2>(SUBGROUP_WORKGROUP, |workgroups| kernel.spread(workgroups)))
             }
             _ => Err(unknown_variant(self, variant)),
         }

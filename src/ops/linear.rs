@@ -65,9 +65,11 @@ impl Launch {
                 Ok(Dispatch::new(&PLAIN_SHADER, self.entry_points[0], &params, &bindings, results).into())
             }
             SUBGROUP if op.variants().contains(&SUBGROUP) => {
-                let invocations = u64::from(self.lanes.next_multiple_of(WORKGROUP)) * u64::from(self.rest);
+                // Lanes without a place would compute for nothing.
+                let workgroup = WORKGROUP.min(self.lanes.next_multiple_of(SUBGROUP_LANES));
+                let invocations = u64::from(self.lanes.next_multiple_of(workgroup)) * u64::from(self.rest);
                 let rows = tile_rows(batch);
-                let constants = [("WORKGROUP_SIZE", WORKGROUP), ("TILE_ROWS", rows), ("PARTS", SUBGROUP_LANES / rows)];
+                let constants = [("WORKGROUP_SIZE", workgroup), ("TILE_ROWS", rows), ("PARTS", SUBGROUP_LANES / rows)];
                 let entry_point = self.entry_points[1];
                 Ok(Dispatch::specialised(&SUBGROUP_SHADER, entry_point, &params, &bindings, invocations, &constants)
                     .into())

@@ -1,0 +1,50 @@
+// guarded_sgd.wgsl, FOURS times four elements an invocation: for lengths that are multiples of 4.
+
+struct SgdParams {
+  length: u32,
+  momentum: f32,
+  weight_decay: f32,
+  nesterov: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: SgdParams;
+@group(0) @binding(1) var<storage, read> gradients: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> status: array<atomic<u32>>;
+@group(0) @binding(3) var<storage, read_write> parameters: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> momentum_buffer: array<vec4<f32>>;
+
+const FOURS: u32 = 4u;
+
+const NOWHERE: u32 = 0xffffffffu;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn guarded_sgd_vec4(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  if (atomicLoad(&status[0]) < now.step) {
+    return;
+  }
+  let start = workgroup_index(workgroup, grid) * FOURS * WORKGROUP_SIZE + local;
+  var first = NOWHERE;
+  for (var four = 0u; four < FOURS; four++) {
+    let i = start + four * WORKGROUP_SIZE;
+    if (i < params.length / 4u) {
+      let loaded = gradients[i];
+      let before = parameters[i];
+      let moving = momentum_buffer[i];
+      let nonfinite = (bitcast<vec4<u32>>(loaded) & vec4(0x7f800000u)) == vec4(0x7f800000u);
+      let gradient = loaded + params.weight_decay * before;
+      let velocity = params.momentum * moving + gradient;
+      let direction = select(velocity, gradient + params.momentum * velocity, params.nesterov != 0u);
+      momentum_buffer[i] = select(velocity, moving, nonfinite);
+      parameters[i] = select(before - now.learning_rate * direction, before, nonfinite);
+      let component = select(select(select(3u, 2u, nonfinite.z), 1u, nonfinite.y), 0u, nonfinite.x);
+      first = min(first, select(NOWHERE, 4u * i + component, any(nonfinite)));
+    }
+  }
+  if (first != NOWHERE && atomicMin(&status[0], now.step) >= now.step) {
+    atomicMin(&status[1], first);
+  }
+}
