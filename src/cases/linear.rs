@@ -1,4 +1,4 @@
-//! Matrix products, biases and whole linear layers: tiles are 4 × 4, workgroups 64 invocations, slices 4096 terms.
+//! Matrix products, biases and whole linear layers: tiles are 4 × 4 or 32 × 4, workgroups 64 invocations, slices 4096 terms.
 
 use super::bound::{products, sums};
 use super::pairwise::pairwise;
@@ -141,6 +141,16 @@ fn matrices() -> Vec<Shape> {
         [(4096, false, false), (4097, false, true), (8193, true, false), (12_289, true, true)]
     {
         shapes.push(Shape { m: 3, k, n: 5, transpose_a, transpose_b });
+    }
+    // Tiles of 32 × 4 in workgroups of 128 columns, each transposed in its own way; the last one in two slices.
+    for (index, (m, k, n)) in
+        [(20, 4, 4), (32, 8, 128), (36, 12, 132), (64, 64, 64), (60, 20, 100), (40, 4100, 8)].into_iter().enumerate()
+    {
+        for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
+            // Rows that are no multiple of 4, where they are not stored along them.
+            let m = if transpose_a { m } else { m - index as u32 % 3 };
+            shapes.push(Shape { m, k, n, transpose_a, transpose_b });
+        }
     }
     // The three products of each of the tutorial's linear layers, and of the wide network's first.
     for (inputs, outputs) in [(400, 120), (120, 84), (84, 10), (2500, 120)] {

@@ -1,7 +1,7 @@
 //! Matrix product with both transposes: a linear layer's forward, grad_input and grad_weight. Source: PyTorch torch.matmul.
 
 use super::split::Slices;
-use super::{Arguments, Lowering, Op, Operand, PLAIN, shader, unknown_variant};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
 use crate::error::Result;
 use crate::geometry::{Matmul as Shape, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
@@ -9,6 +9,13 @@ use crate::reference;
 
 static PLAIN_SHADER: Shader = shader!("matmul");
 static TILED_SHADER: Shader = shader!("matmul_tiled");
+static SUBGROUP_SHADER: Shader = shader!("matmul_subgroup");
+
+/// Rows of a tile of the subgroup variant, as the shader has it.
+const TILE_M: u32 = 32;
+
+/// Invocations of a workgroup of the subgroup variant.
+const WORKGROUP: u32 = 32;
 
 params! {
     MatmulParams {
@@ -57,17 +64,32 @@ impl Op for Matmul {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &[PLAIN, "tiled"]
+        let Shape { m, k, n, transpose_a, .. } = self.0;
+        let fours = k.is_multiple_of(4) && n.is_multiple_of(4) && (!transpose_a || m.is_multiple_of(4));
+        // Of a smaller matrix most of a tile would be computed for nothing.
+        if fours && m > TILE_M / 2 { &[PLAIN, "tiled", SUBGROUP] } else { &[PLAIN, "tiled"] }
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let Shape { m, k, n, transpose_a, transpose_b } = self.0;
+        let mut constants = Vec::new();
         let (shader, entry_point, results) = match variant {
             PLAIN => (&PLAIN_SHADER, "matmul", u64::from(m) * u64::from(n)),
             "tiled" => {
                 let tiles_m = m.div_ceil(TILED_SHADER.constant("TILE_M"));
                 let tiles_n = n.div_ceil(TILED_SHADER.constant("TILE_N"));
                 (&TILED_SHADER, "matmul_tiled", u64::from(tiles_m) * u64::from(tiles_n))
+            }
+            SUBGROUP if self.variants().contains(&SUBGROUP) => {
+                let workgroup = WORKGROUP.min((n / 4).next_multiple_of(SUBGROUP_LANES));
+                constants = vec![
+                    ("WORKGROUP_SIZE", workgroup),
+                    ("TRANSPOSE_A", transpose_a.into()),
+                    ("TRANSPOSE_B", transpose_b.into()),
+                ];
+                let tiles_m = m.div_ceil(TILE_M);
+                let places = (n / 4).next_multiple_of(workgroup);
+                (&SUBGROUP_SHADER, "matmul_subgroup", u64::from(tiles_m) * u64::from(places))
             }
             _ => return Err(unknown_variant(self, variant)),
         };
@@ -79,7 +101,7 @@ impl Op for Matmul {
             MatmulParams { m, k, n, a_stride_m, a_stride_k, b_stride_k, b_stride_n, slices: count, slice_length };
         Ok(slices.lower([(product(&[m, n]), 2)], 3, |[output]| {
             let bindings = [("a", 0), ("b", 1), ("output", output)];
-            Dispatch::new(shader, entry_point, &params, &bindings, u64::from(count) * results)
+            Dispatch::specialised(shader, entry_point, &params, &bindings, u64::from(count) * results, &constants)
         }))
     }
 
