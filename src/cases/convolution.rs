@@ -1,11 +1,12 @@
 //! Convolution: tiles are 4 or 8 channels × 4 columns, workgroups 64 invocations, slices 4096 terms.
 
-use super::bound::products;
+use super::bound::{Bound, products};
 use super::pairwise::pairwise;
-use super::{Block, Case, Sizes, Style, Timed};
+use super::{Block, Case, Sizes, Style, Timed, evaluate};
 use crate::error::Result;
-use crate::geometry::{Conv2d, Window, product};
+use crate::geometry::{Conv2d, Pool2d, Window, product};
 use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight, Conv2dGradWeightBias};
+use crate::ops::conv2d_pool::Conv2dReluMaxPool2dForward;
 
 pub(super) const KERNELS: [[u32; 2]; 6] = [[1, 1], [2, 2], [3, 3], [5, 5], [1, 3], [5, 2]];
 pub(super) const STRIDES: [[u32; 2]; 4] = [[1, 1], [2, 2], [3, 3], [1, 2]];
@@ -43,6 +44,16 @@ pub(super) const BLOCK: Block = Block {
             op: "conv2d_grad_weight",
             defaults: TIMED,
             build: |sizes| Ok(grad_weight(sized(sizes)?, Style::Uniform)),
+        },
+        Timed {
+            op: "conv2d_relu_max_pool2d_forward",
+            defaults: TIMED,
+            build: |sizes| {
+                let shape = sized(sizes)?;
+                conv_pool(shape, Style::Uniform).ok_or_else(|| {
+                    sizes.refusal("needs stride 1, no dilation, a kernel 8 wide at most, and a window of output")
+                })
+            },
         },
         Timed {
             op: "conv2d_grad_weight_bias",
@@ -83,12 +94,45 @@ fn grad_weight_bias(shape: Conv2d, style: Style) -> Case {
     Case::new(Conv2dGradWeightBias(shape), style, products(style, terms))
 }
 
+/// The maxima are off by no more than the sums that they are of. Which is the maximum is certain where the others, or 0, are farther away than
+/// rounding can move them.
+fn conv_pool(conv: Conv2d, style: Style) -> Option<Case> {
+    let pool = Pool2d::new(conv.batch * conv.out_channels, conv.output, Window::square(2).stride(2)).ok()?;
+    let op = Conv2dReluMaxPool2dForward::new(conv, pool)?;
+    let bound: Bound = Box::new(move |_, inputs, expected| {
+        let sums = forward(conv, style);
+        let mut operands = inputs[..3].to_vec();
+        operands.push(Vec::new());
+        let values = evaluate(&*sums.op, &sums.step, &operands, |value| value).swap_remove(3);
+        let bounds =
+            (sums.bound)(&sums, &operands, &[Vec::new(), Vec::new(), Vec::new(), values.clone()]).swap_remove(3);
+        let width = conv.output[1] as usize;
+        let windows = (0..pool.output_len()).map(|i| {
+            let [height, columns] = pool.output.map(|size| size as usize);
+            let (plane, y, x) = (i / (height * columns), i / columns % height, i % columns);
+            let at = plane * conv.output[0] as usize * width + 2 * y * width + 2 * x;
+            [at, at + 1, at + width, at + width + 1]
+        });
+        let (mut of_outputs, mut of_winners) = (Vec::new(), Vec::new());
+        for (window, &maximum) in windows.zip(&expected[3]) {
+            let widest = window.iter().map(|&at| bounds[at]).fold(0.0, f64::max);
+            let near = |value: f64| widest > 0.0 && (maximum - value).abs() <= 2.0 * widest;
+            let rivals = window.iter().filter(|&&at| near(values[at])).count();
+            of_outputs.push(widest);
+            of_winners.push(if rivals > 1 || near(0.0) { f64::INFINITY } else { 0.0 });
+        }
+        vec![Vec::new(), Vec::new(), Vec::new(), of_outputs, of_winners]
+    });
+    Some(Case::new(op, style, bound))
+}
+
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (index, shape) in shapes().into_iter().enumerate() {
         for style in [Style::rounded(index), Style::Integers] {
             cases.extend([forward(shape, style), grad_input(shape, style), grad_weight(shape, style)]);
         }
+        cases.extend([Style::rounded(index), Style::Integers].into_iter().filter_map(|style| conv_pool(shape, style)));
         // Much of it is grad_weight's: one style each.
         cases.push(grad_weight_bias(shape, [Style::rounded(index), Style::Integers][index % 2]));
     }
@@ -119,6 +163,12 @@ fn shapes() -> Vec<Conv2d> {
         (4, 3, 6, [32, 32], Window::square(5)),
         (4, 6, 16, [14, 14], Window::square(5)),
         (1, 50, 100, [14, 14], Window::square(5)),
+        // Windows of an odd height and width, tiles of one pair and of two, kernels of one row and of one column.
+        (2, 2, 9, [9, 8], Window::square(3)),
+        (3, 1, 5, [6, 7], Window::square(2).padding(1)),
+        (2, 2, 3, [6, 5], Window { padding: [0, 2], ..Window::square(3) }),
+        (1, 2, 3, [5, 9], Window { kernel_size: [1, 4], ..Window::square(1) }),
+        (2, 3, 2, [7, 5], Window { kernel_size: [4, 1], ..Window::square(1) }),
         // A workgroup less one, a full one and one more, of channels on either side.
         (1, 1, 63, [1, 1], one),
         (1, 64, 2, [1, 1], one),

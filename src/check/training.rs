@@ -19,6 +19,12 @@ use crate::ops::max_pool2d::NOWHERE;
 /// between the images and the last gradient.
 pub const ROUNDINGS: u64 = 256;
 
+/// The op that keeps nothing of what it takes maxima of.
+const CONV_POOL: &str = "conv2d_relu_max_pool2d_forward";
+
+/// One in so many of its winners may be turned by rounding.
+const FEW: usize = 100;
+
 /// How one step went.
 #[derive(Clone, Debug, Default)]
 pub struct StepReport {
@@ -132,7 +138,8 @@ impl StepReport {
     }
 
     /// The maxima agree: where the GPU's winner holds the GPU's maximum, it is one within rounding. It is nowhere where the ReLU before
-    /// has made the maximum 0.
+    /// has made the maximum 0. What a convolution pools in the same kernel the GPU does not keep: there a few may differ, as rounding makes
+    /// few differ.
     fn adopt_winners(
         &mut self,
         gpu: &GpuMachine<'_>,
@@ -143,6 +150,18 @@ impl StepReport {
     ) -> Result<()> {
         self.tensors += 1;
         if bits == values {
+            return Ok(());
+        }
+        if step.op.name() == CONV_POOL {
+            let differing = values.iter().zip(bits).enumerate().filter(|(_, (value, winner))| value != winner);
+            if let (true, Some((index, (&expected, &actual)))) =
+                (differing.clone().count() > values.len().div_ceil(FEW), differing.clone().next())
+            {
+                self.part(&step.label, name, index, actual.into(), expected.into());
+                return Ok(());
+            }
+            *self.flips.entry(name.into()).or_default() += differing.count();
+            values.copy_from_slice(bits);
             return Ok(());
         }
         let plan = gpu.plan();
@@ -157,7 +176,6 @@ impl StepReport {
             if *value == winner {
                 continue;
             }
-
             let is_maximum = match winner {
                 NOWHERE => output[index] == 0,
                 winner => input.get(index / size_out * size_in + winner as usize) == Some(&output[index]),
@@ -166,19 +184,17 @@ impl StepReport {
                 *value = winner;
                 *self.flips.entry(name.into()).or_default() += 1;
             } else if self.parted.is_none() {
-                let (actual, expected) = (f64::from(winner), f64::from(*value));
-                self.worst = Some((name.into(), f64::INFINITY));
-                self.parted = Some(Parted {
-                    label: step.label.clone(),
-                    tensor: name.into(),
-                    index,
-                    actual,
-                    expected,
-                    bound: 0.0,
-                });
+                self.part(&step.label, name, index, winner.into(), f64::from(*value));
             }
         }
         Ok(())
+    }
+
+    /// Where a decision differs that rounding has not turned.
+    fn part(&mut self, label: &str, tensor: &str, index: usize, actual: f64, expected: f64) {
+        self.worst = Some((tensor.into(), f64::INFINITY));
+        let (label, tensor) = (label.into(), tensor.into());
+        self.parted = Some(Parted { label, tensor, index, actual, expected, bound: 0.0 });
     }
 }
 

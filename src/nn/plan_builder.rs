@@ -1,5 +1,5 @@
 //! From a network to a plan: forward ops in order, backward ops in reverse, then the update. Layers that one op can do together are one op
-//! where the plan is asked to be fused: a ReLU and the max pooling after it, a linear layer and the ReLU after it.
+//! where the plan is asked to be fused: a convolution, a ReLU and a max pooling, or the last two of them; a linear layer and its ReLU.
 
 use std::ops::Range;
 
@@ -13,6 +13,7 @@ use crate::gpu::OFFSET_ALIGNMENT;
 use crate::ops::avg_pool2d::{AvgPool2dBackward, AvgPool2dForward};
 use crate::ops::bias::{BiasAdd, BiasGrad};
 use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight, Conv2dGradWeightBias};
+use crate::ops::conv2d_pool::Conv2dReluMaxPool2dForward;
 use crate::ops::dropout::Dropout;
 use crate::ops::gather::{Gather, GatherAugmented, RECORD_BUFFERS};
 use crate::ops::global_avg_pool2d::{GlobalAvgPool2dBackward, GlobalAvgPool2dForward};
@@ -198,10 +199,24 @@ impl<'a> Builder<'a> {
     /// How many layers from `first` on are one op.
     fn together(&self, first: usize) -> usize {
         let layer = |index: usize| self.network.layers.get(index).map(|named| named.layer);
+        if self.conv_pool(first).is_some() {
+            return 3;
+        }
         match (layer(first), layer(first + 1)) {
             (Some(Layer::Relu), Some(Layer::MaxPool2d { .. })) if self.fused => 2,
             (Some(Layer::Linear { .. }), Some(Layer::Relu)) if self.is_one_op(first) => 2,
             _ => 1,
+        }
+    }
+
+    /// The op for a convolution, a ReLU and a max pooling from `first` on, where they are, and it can do them.
+    fn conv_pool(&self, first: usize) -> Option<Conv2dReluMaxPool2dForward> {
+        let layer = |index: usize| self.network.layers.get(index).map(|named| named.layer);
+        match [layer(first), layer(first + 1), layer(first + 2)] {
+            [Some(Layer::Conv2d { .. }), Some(Layer::Relu), Some(Layer::MaxPool2d { .. })] if self.fused => {
+                Conv2dReluMaxPool2dForward::new(self.conv2d(first), self.pool2d(first + 2))
+            }
+            _ => None,
         }
     }
 
@@ -214,7 +229,7 @@ impl<'a> Builder<'a> {
         // The layer that works, and whether a ReLU comes with it.
         let (index, relu) = match self.network.layers[layers.start].layer {
             Layer::Relu if layers.len() == 2 => (layers.start + 1, true),
-            _ => (layers.start, layers.len() == 2),
+            _ => (layers.start, layers.len() > 1),
         };
         let NamedLayer { name, layer } = &self.network.layers[index];
         let last = layers.end - 1;
@@ -232,6 +247,13 @@ impl<'a> Builder<'a> {
         let length = product(&shape) as u32;
         let mut argmax = None;
         match layer {
+            Layer::Conv2d { .. } if let Some(op) = self.conv_pool(index) => {
+                let name_of_pool = &self.network.layers[last].name;
+                let winners = self.tensor(&format!("{name_of_pool}.argmax"), shape, Role::Activation, Element::U32);
+                argmax = Some(winners);
+                let operands = [input, self.named(name, "weight"), self.named(name, "bias"), output, winners];
+                self.push(&label, Phase::Forward, op, &operands);
+            }
             Layer::Conv2d { .. } => {
                 let operands = [input, self.named(name, "weight"), self.named(name, "bias"), output];
                 self.push(&label, Phase::Forward, Conv2dForward(self.conv2d(index)), &operands);
@@ -316,6 +338,10 @@ impl<'a> Builder<'a> {
         if *layer == Layer::Flatten {
             return Incoming { tensor: self.reshape(&grad_name, shape, grad_output), is_masked: false };
         }
+        if saved.layers.len() == 3 {
+            let relu = &self.network.layers[index + 1].name;
+            grad_output = self.max_pool2d_backward(&format!("{relu}.grad_input"), index + 2, saved, grad_output);
+        }
         if self.ends_in_relu(saved) && !incoming.is_masked {
             let grad_name = format!("{}.grad_input", self.network.layers[index + 1].name);
             grad_output = self.relu_backward(&grad_name, saved.output, grad_output);
@@ -362,6 +388,14 @@ impl<'a> Builder<'a> {
             return Incoming { tensor: self.relu_backward(&grad_name, saved.output, grad_output), is_masked: false };
         }
 
+        if matches!(layer, Layer::MaxPool2d { .. } | Layer::Relu) {
+            let pool = saved.layers.end - 1;
+            return Incoming {
+                tensor: self.max_pool2d_backward(&grad_name, pool, saved, grad_output),
+                is_masked: false,
+            };
+        }
+
         // Where the ReLU before has its gradient from here, it is that of the ReLU's own input.
         let masked = relu.filter(|_| matches!(layer, Layer::Linear { .. }) && self.is_one_op(index));
         let grad_name = match masked {
@@ -387,14 +421,6 @@ impl<'a> Builder<'a> {
                 let operands = [grad_output, self.named(name, "weight"), grad_input];
                 self.push(&grad_name, backward, Matmul(multiply), &operands);
             }
-            Layer::MaxPool2d { .. } | Layer::Relu => {
-                let winner = match saved.argmax {
-                    Some(argmax) => argmax,
-                    None => unreachable!("max pooling saves its argmax"),
-                };
-                let op = MaxPool2dBackward(self.pool2d(saved.layers.end - 1));
-                self.push(&grad_name, backward, op, &[winner, grad_output, grad_input]);
-            }
             Layer::AvgPool2d { .. } => {
                 self.push(&grad_name, backward, AvgPool2dBackward(self.pool2d(index)), &[grad_output, grad_input]);
             }
@@ -406,9 +432,18 @@ impl<'a> Builder<'a> {
                 let length = self.plan.tensor(grad_input).length() as u32;
                 self.push(&grad_name, backward, self.dropout(index, length), &[grad_output, grad_input]);
             }
-            Layer::Flatten => unreachable!("handled above"),
+            Layer::MaxPool2d { .. } | Layer::Relu | Layer::Flatten => unreachable!("handled above"),
         }
         Incoming { tensor: grad_input, is_masked: masked.is_some() }
+    }
+
+    /// Of the pooling in layer `pool`, the ReLU before it included where they are one op.
+    fn max_pool2d_backward(&mut self, grad_name: &str, pool: usize, saved: &Saved, grad_output: TensorId) -> TensorId {
+        let Some(winner) = saved.argmax else { unreachable!("max pooling saves its argmax") };
+        let grad_input = self.activation(grad_name, self.with_batch(&self.activations[pool].input));
+        let op = MaxPool2dBackward(self.pool2d(pool));
+        self.push(grad_name, Phase::Backward, op, &[winner, grad_output, grad_input]);
+        grad_input
     }
 
     fn relu_backward(&mut self, grad_name: &str, output: TensorId, grad_output: TensorId) -> TensorId {

@@ -13,7 +13,7 @@ static TILED_SHADER: Shader = shader!("conv2d_tiled");
 static SUBGROUP_SHADER: Shader = shader!("conv2d_subgroup");
 
 /// The name of the variant whose invocations compute a tile each.
-const TILED: &str = "tiled";
+pub(super) const TILED: &str = "tiled";
 
 /// The longest side of a tile of the subgroup variants, as the shader has it.
 const MAX_TILE: u32 = 8;
@@ -96,7 +96,7 @@ impl Kernel<'_> {
 
     /// A workgroup has the same channels throughout. Each of the `N` operands that it writes after the first is one place more.
     fn subgroup<const N: usize>(&self, workgroup: u32, slices: impl FnOnce(u64) -> Slices) -> Lowering {
-        let [channels, columns] = [self.channels, self.columns].map(even_tile);
+        let [channels, columns] = [self.channels, self.columns].map(|length| even_tile(length, MAX_TILE));
         let places = product(&self.rows) as u64 * u64::from(self.columns.div_ceil(columns)) + N as u64 - 1;
         // Lanes without a place would compute for nothing.
         let workgroup = workgroup.min(places.next_multiple_of(SUBGROUP_LANES.into()).try_into().unwrap_or(u32::MAX));
@@ -160,11 +160,11 @@ impl Kernel<'_> {
 }
 
 /// Invocations of a workgroup of the subgroup variants: few, because a small layer has few.
-const SUBGROUP_WORKGROUP: u32 = 32;
+pub(super) const SUBGROUP_WORKGROUP: u32 = 32;
 
-/// The side of the fewest tiles of at most [`MAX_TILE`] that cover `length`, none larger than it has to be.
-fn even_tile(length: u32) -> u32 {
-    length.div_ceil(length.div_ceil(MAX_TILE))
+/// The side of the fewest tiles of at most `longest` that cover `length`, none larger than it has to be.
+pub(super) fn even_tile(length: u32, longest: u32) -> u32 {
+    length.div_ceil(length.div_ceil(longest))
 }
 
 fn describe(shape: &Conv2d) -> String {
@@ -302,7 +302,7 @@ impl Op for Conv2dGradInput {
             TILED => Ok(kernel.tiled("conv2d_grad_input_tiled", true)),
             SUBGROUP if self.variants().contains(&SUBGROUP) => {
                 // A workgroup that keeps to one row of the images leaves out most of what meets no gradient.
-                let row = shape.batch.saturating_mul(shape.input[1].div_ceil(even_tile(shape.input[1])));
+                let row = shape.batch.saturating_mul(shape.input[1].div_ceil(even_tile(shape.input[1], MAX_TILE)));
                 let workgroup = (1 << row.ilog2().min(31)).clamp(SUBGROUP_LANES, SUBGROUP_WORKGROUP);
                 let slices = Slices::new(shape.out_channels, kernel_height.saturating_mul(kernel_width));
                 Ok(kernel.subgroup::<1>(workgroup, |_| slices))

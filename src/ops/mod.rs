@@ -6,6 +6,7 @@ pub mod avg_pool2d;
 pub mod bias;
 pub mod contract;
 pub mod conv2d;
+pub mod conv2d_pool;
 pub mod custom;
 pub mod dropout;
 mod elementwise;
