@@ -97,12 +97,17 @@ impl Layout {
     }
 }
 
-impl<'a> GpuMachine<'a> {
-    /// # Errors
-    /// A layer that does not fit, a tensor over the adapter's limits, what the driver refuses.
-    pub fn new(device: Device, setup: &Setup<'a>, options: &GpuOptions) -> Result<Self> {
+/// A step as it is trained.
+struct Planned {
+    layout: Layout,
+    plan: Plan,
+    /// Whether kernels do what they can do together.
+    fused: bool,
+}
+
+impl Planned {
+    fn new(device: &Device, setup: &Setup<'_>, options: &GpuOptions) -> Result<Self> {
         let max_bytes = device.max_binding_bytes();
-        let dataset = setup.dataset;
         let layout = Layout::new(setup, max_bytes, options);
         let planned = |fused| {
             PlanRequest { network: setup.network, images: layout.images, batch: setup.batch, max_bytes, fused }
@@ -115,6 +120,16 @@ impl<'a> GpuMachine<'a> {
             plan = planned(fused)?;
         }
         plan.fits(max_bytes)?;
+        Ok(Self { layout, plan, fused })
+    }
+}
+
+impl<'a> GpuMachine<'a> {
+    /// # Errors
+    /// A layer that does not fit, a tensor over the adapter's limits, what the driver refuses.
+    pub fn new(device: Device, setup: &Setup<'a>, options: &GpuOptions) -> Result<Self> {
+        let dataset = setup.dataset;
+        let Planned { layout, plan, fused } = Planned::new(&device, setup, options)?;
         let mut memory = Memory::new(&device, &plan, &[])?;
         let program = memory.program(&device, &plan, &options.selection)?;
         let window = inference::window(dataset.shape, plan.classes, dataset.test.len());
@@ -139,6 +154,14 @@ impl<'a> GpuMachine<'a> {
             machine.upload(&layout.images)?;
         }
         Ok(machine)
+    }
+
+    /// The plan of a step, as `new` makes a program of it.
+    ///
+    /// # Errors
+    /// A layer that does not fit, a tensor over the adapter's limits.
+    pub fn plan_step(device: &Device, setup: &Setup<'_>, options: &GpuOptions) -> Result<Plan> {
+        Planned::new(device, setup, options).map(|planned| planned.plan)
     }
 
     pub fn device(&self) -> &Device {

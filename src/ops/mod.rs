@@ -26,7 +26,7 @@ mod split;
 use std::fmt;
 
 pub use argument::{Access, Argument, Arguments, Element, Operand};
-pub use selection::{Selection, choose, runs_on};
+pub use selection::{Selection, Tuned, choose, runs_on};
 pub use split::MAX_TERMS;
 
 use crate::error::{Error, Result};

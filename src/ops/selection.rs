@@ -1,19 +1,55 @@
 //! Which kernel runs an op: the one place where that is decided.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use super::custom::CustomKernel;
 use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES};
 use crate::error::Result;
 use crate::gpu::Device;
 
-/// A choice for every op: a user's own kernel where one was given, else the best of our variants.
+/// Variants that were chosen for ops of certain shapes, by op and [`Op::shape`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuned(BTreeMap<String, BTreeMap<String, String>>);
+
+impl Tuned {
+    /// Chooses a variant, in place of the one chosen before.
+    pub fn insert(&mut self, op: &str, shape: &str, variant: &str) {
+        self.0.entry(op.into()).or_default().insert(shape.into(), variant.into());
+    }
+
+    /// The variant chosen for an op of exactly this shape, whether it runs anywhere or not.
+    pub fn get(&self, op: &str, shape: &str) -> Option<&str> {
+        self.0.get(op)?.get(shape).map(String::as_str)
+    }
+
+    /// The variant chosen for an op, where a device runs it.
+    pub fn choice(&self, op: &dyn Op, device: &Device) -> Option<&'static str> {
+        let chosen = self.get(op.name(), &op.shape())?;
+        op.variants().iter().copied().find(|&variant| variant == chosen && runs_on(device, variant))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A choice for every op: a user's own kernel where one was given, else the variant that was chosen for its shape, else the best of ours.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     custom: Vec<CustomKernel>,
+    tuned: Tuned,
 }
 
 impl Selection {
     pub fn new(custom: Vec<CustomKernel>) -> Self {
-        Self { custom }
+        Self { custom, tuned: Tuned::default() }
+    }
+
+    /// With variants chosen by shape.
+    pub fn with_tuned(self, tuned: Tuned) -> Self {
+        Self { tuned, ..self }
     }
 
     /// The users' kernels in it.
@@ -21,15 +57,24 @@ impl Selection {
         &self.custom
     }
 
+    /// The variants chosen by shape.
+    pub fn tuned(&self) -> &Tuned {
+        &self.tuned
+    }
+
     /// The kernels that run `op` on a device.
     ///
     /// # Errors
     /// Sizes beyond what the kernel is made for.
     pub fn lower(&self, op: &dyn Op, device: &Device) -> Result<Lowering> {
-        self.custom_kernel(op).map_or_else(|| op.lower(choose(op, Some(device))), |kernel| kernel.lower(op))
+        match self.custom_kernel(op) {
+            Some(kernel) => kernel.lower(op),
+            None => op.lower(self.tuned.choice(op, device).unwrap_or_else(|| choose(op, Some(device)))),
+        }
     }
 
-    fn custom_kernel(&self, op: &dyn Op) -> Option<&CustomKernel> {
+    /// The user's own kernel of an op.
+    pub fn custom_kernel(&self, op: &dyn Op) -> Option<&CustomKernel> {
         self.custom.iter().find(|kernel| kernel.op() == op.name())
     }
 }
@@ -44,4 +89,24 @@ pub fn choose(op: &dyn Op, device: Option<&Device>) -> &'static str {
 /// Whether a device has what a variant needs.
 pub fn runs_on(device: &Device, variant: &str) -> bool {
     variant != SUBGROUP || device.subgroup_lanes() >= SUBGROUP_LANES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_for_one_shape_and_reads_well() {
+        let mut tuned = Tuned::default();
+        tuned.insert("matmul", "4×400 · 400×120ᵀ", "tiled");
+        tuned.insert("matmul", "4×400 · 400×120ᵀ", "plain");
+        tuned.insert("conv2d_forward", "4×3×32×32 → 4×6×28×28, kernel 5", "tiled");
+        assert_eq!(tuned.get("matmul", "4×400 · 400×120ᵀ"), Some("plain"));
+        assert_eq!(tuned.get("matmul", "4×400 · 400×121ᵀ"), None);
+        let text = toml::to_string(&tuned).unwrap();
+        let expected = "[conv2d_forward]\n\"4×3×32×32 → 4×6×28×28, kernel 5\" = \"tiled\"\n\n[matmul]\n\
+                        \"4×400 · 400×120ᵀ\" = \"plain\"\n";
+        assert_eq!(text, expected);
+        assert_eq!(toml::from_str::<Tuned>(&text).unwrap(), tuned);
+    }
 }
