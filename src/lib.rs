@@ -23,6 +23,7 @@ pub mod reference;
 pub mod report;
 pub mod source;
 pub mod train;
+pub mod tune;
 pub mod units;
 
 pub use error::{Error, Result};

@@ -57,6 +57,14 @@ impl<'a> Clock<'a> {
         if device.info().kind == DeviceKind::Software {
             place_driver_threads();
         }
+        Self::unplaced(device)
+    }
+
+    /// As `new`, but leaves the threads where they are: for a process that has other work to do afterwards.
+    ///
+    /// # Errors
+    /// What the driver refuses.
+    pub fn unplaced(device: &'a Device) -> Result<Self> {
         let mut clock = Self {
             device,
             table: StepTable::new(device, 1)?,
@@ -107,6 +115,18 @@ impl<'a> Clock<'a> {
         }
     }
 
+    /// Seconds of `executions` in one submit; without timestamps, what the submit costs is among them. Nothing but work makes it shorter,
+    /// which cannot be said of a slope on a busy machine.
+    ///
+    /// # Errors
+    /// A lost or silent device.
+    pub fn total(&self, work: &Work, executions: usize) -> Result<f64> {
+        match self.stamps() {
+            Some(stamps) => self.stamped(stamps, work, executions),
+            None => self.wall(work, executions),
+        }
+    }
+
     /// Warms up, and finds how many executions a sample needs.
     ///
     /// # Errors
@@ -115,10 +135,7 @@ impl<'a> Clock<'a> {
         let started = Instant::now();
         let mut executions = 1;
         loop {
-            let seconds = match self.stamps() {
-                Some(stamps) => self.stamped(stamps, work, executions)?,
-                None => self.wall(work, executions)?,
-            };
+            let seconds = self.total(work, executions)?;
             let enough = seconds >= SAMPLE_SECONDS || executions == MAX_EXECUTIONS;
             if enough && started.elapsed().as_secs_f64() >= WARM_UP_SECONDS {
                 return Ok(executions);

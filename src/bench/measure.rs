@@ -8,7 +8,7 @@ use super::work::Work;
 use crate::cases::Case;
 use crate::check;
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Device, Program};
+use crate::gpu::{Buffer, Device};
 use crate::ops::{self, Access, Lowering};
 
 /// Inputs are copied until all copies together hold this many bytes, more than the caches of most devices …
@@ -90,7 +90,7 @@ pub fn measure(clock: &mut Clock<'_>, case: &Case, contenders: &[Contender]) -> 
         racers.push(match failure {
             Some(_) => None,
             None => {
-                let work = sets.work(clock, &contender.lowering)?;
+                let work = Work::of_op(clock.device, &contender.lowering, &sets.sets)?;
                 let executions = clock.warm_up(&work)?;
                 Some(Racer { work, executions, samples: Vec::new() })
             }
@@ -137,7 +137,7 @@ pub fn prepare(clock: &mut Clock<'_>, case: &Case, contender: &Contender) -> Res
     if let Some(failure) = check::run_lowering(clock.device, case, &contender.lowering)?.failure {
         return Err(Error::check(format!("{} {}: {failure}", case.op.name(), contender.label)));
     }
-    Sets::new(clock, case)?.work(clock, &contender.lowering)
+    Work::of_op(clock.device, &contender.lowering, &Sets::new(clock, case)?.sets)
 }
 
 struct Racer {
@@ -192,17 +192,6 @@ impl Sets {
             sets.push(buffers);
         }
         Ok(Self { sets, bytes: count * bytes })
-    }
-
-    fn work(&self, clock: &Clock<'_>, lowering: &Lowering) -> Result<Work> {
-        let scratch = lowering.scratch.iter().map(|&length| Buffer::new(clock.device, "scratch", length));
-        let scratch: Vec<Buffer> = scratch.collect::<Result<_>>()?;
-        let mut dispatches = Vec::new();
-        for buffers in &self.sets {
-            let slices: Vec<_> = buffers.iter().chain(&scratch).map(Buffer::whole).collect();
-            dispatches.extend(lowering.dispatches.iter().map(|dispatch| (dispatch.clone(), slices.clone())));
-        }
-        Ok(Work { program: Program::new(clock.device, &dispatches)?, dispatches: lowering.dispatches.len() })
     }
 
     /// What is wrong with the kernel now. What it wrote while it was timed is looked at where it depends on nothing but the inputs.

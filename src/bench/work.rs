@@ -1,6 +1,8 @@
 //! What is timed.
 
-use crate::gpu::Program;
+use crate::error::Result;
+use crate::gpu::{Buffer, Device, Program};
+use crate::ops::Lowering;
 
 /// What is executed again and again: a program made of equal parts that differ only in their buffers, used in turn.
 pub struct Work {
@@ -10,6 +12,21 @@ pub struct Work {
 }
 
 impl Work {
+    /// An op's kernels over some sets of its operands, used in turn.
+    ///
+    /// # Errors
+    /// What the driver refuses.
+    pub fn of_op(device: &Device, lowering: &Lowering, sets: &[Vec<Buffer>]) -> Result<Self> {
+        let scratch = lowering.scratch.iter().map(|&length| Buffer::new(device, "scratch", length));
+        let scratch: Vec<Buffer> = scratch.collect::<Result<_>>()?;
+        let mut dispatches = Vec::new();
+        for buffers in sets {
+            let slices: Vec<_> = buffers.iter().chain(&scratch).map(Buffer::whole).collect();
+            dispatches.extend(lowering.dispatches.iter().map(|dispatch| (dispatch.clone(), slices.clone())));
+        }
+        Ok(Self { program: Program::new(device, &dispatches)?, dispatches: lowering.dispatches.len() })
+    }
+
     /// The program as one execution.
     pub fn whole(program: Program) -> Self {
         Self { dispatches: program.len(), program }

@@ -33,6 +33,22 @@ pub(super) fn exact() -> Bound {
     })
 }
 
+/// For inputs that are whole numbers. Results that are whole as well were not rounded; others are sums whose terms were rounded as often as
+/// the op has operations for a result.
+pub(super) fn whole_or_rounded() -> Bound {
+    Box::new(|case, inputs, expected| {
+        let exact = exact()(case, inputs, expected);
+        let is_whole = |values: &Vec<f64>| values.iter().all(|value| value.fract() == 0.0);
+        if expected.iter().all(is_whole) {
+            return exact;
+        }
+        let results = expected.iter().map(Vec::len).sum::<usize>().max(1) as u64;
+        let rounded = of_magnitudes(&*case.op, &case.step, inputs, case.op.flops() / results + 2 * DIVISION);
+        let bounds = expected.iter().zip(exact.into_iter().zip(rounded));
+        bounds.map(|(values, (exact, rounded))| if is_whole(values) { exact } else { rounded }).collect()
+    })
+}
+
 /// Sums whose terms are rounded `roundings` times at most.
 pub(super) fn sums(roundings: u64) -> Bound {
     Box::new(move |case, inputs, _| of_magnitudes(&*case.op, &case.step, inputs, roundings))

@@ -23,6 +23,7 @@ pub use sizes::Timed;
 
 use crate::error::{Error, Result};
 use crate::gpu::StepRow;
+use crate::ops::nonfinite::FINITE;
 use crate::ops::{Access, Argument, Arguments, Element, Op, Operand};
 
 /// An op with its inputs, and how far each result may be from the reference.
@@ -62,6 +63,18 @@ impl Case {
         self
     }
 
+    /// An op as it is in a plan, on small whole numbers: what the kernels add and multiply of them f32 holds exactly, and so they have to be
+    /// right to the last bit. What is made of u32 is 0, a label, an index and a winner that there always is; a status flags nothing.
+    pub fn planned(op: Box<dyn Op>, step: StepRow) -> Self {
+        let given = op.operands().into_iter().filter(|operand| operand.element == Element::U32).map(|operand| {
+            let value = if operand.name == "status" { FINITE } else { 0 };
+            (operand.name, vec![value; operand.length])
+        });
+        let given = given.collect();
+        let (bound, truth) = (bound::whole_or_rounded(), OnceLock::new());
+        Self { op, step, style: Style::Integers, given, bound, seed: 0, truth }
+    }
+
     /// The op's sizes and what its inputs are like.
     pub fn shape(&self) -> String {
         format!("{} ({})", self.op.shape(), self.style.name())
@@ -69,13 +82,17 @@ impl Case {
 
     pub fn truth(&self) -> &Truth {
         self.truth.get_or_init(|| {
-            let operands = self.op.operands();
-            let inputs: Vec<_> =
-                operands.iter().enumerate().map(|(place, operand)| self.bits(place, operand)).collect();
+            let inputs = self.inputs();
             let expected = evaluate(&*self.op, &self.step, &inputs, |value| value);
             let bounds = (self.bound)(self, &inputs, &expected);
             Truth { inputs, expected, bounds }
         })
+    }
+
+    /// The bits that the GPU starts from, by operand; empty for what is only written. For who needs no more of the truth, which takes
+    /// the reference's time.
+    pub fn inputs(&self) -> Vec<Vec<u32>> {
+        self.op.operands().iter().enumerate().map(|(place, operand)| self.bits(place, operand)).collect()
     }
 
     fn bits(&self, place: usize, operand: &Operand) -> Vec<u32> {

@@ -1,7 +1,8 @@
 //! How far results are from what was expected.
 
+use super::Contents;
 use crate::cases::Case;
-use crate::ops::{Access, Element, Operand};
+use crate::ops::{Access, Element, Op, Operand};
 
 /// How a kernel did on a case.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,16 @@ impl Outcome {
     pub fn of(case: &Case, contents: &[Vec<u32>]) -> Self {
         let mut outcome = Self::default();
         outcome.compare_all(case, contents);
+        outcome
+    }
+
+    /// What one kernel of an op left behind against what another did: the same bits, but that the two zeros are one value.
+    pub fn beside(op: &dyn Op, contents: &Contents, others: &Contents) -> Self {
+        let mut outcome = Self::default();
+        for (operand, (actual, expected)) in op.operands().iter().zip(contents.operands.iter().zip(&others.operands)) {
+            outcome.equal(operand, actual, expected, operand.element == Element::F32);
+        }
+        contents.touched.iter().for_each(|touched| outcome.fail(touched.clone()));
         outcome
     }
 
