@@ -17,6 +17,7 @@ use shadegrad::data::{Dataset, ImageShape, Split};
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{Classifier, Inference};
 use shadegrad::nn::{Network, initialise};
+use shadegrad::ops::{Selection, Tuned};
 use shadegrad::train::checkpoint::{NamedTensor, save_model};
 use shadegrad::train::{AdapterRecord, Config, DataRecord, RunFolder, Settings, Trained, export};
 
@@ -69,8 +70,9 @@ fn write_run(path: &Path, network: &Network) {
         data: DataRecord::new(&dataset),
         adapter: AdapterRecord::reference(),
         kernels: Vec::new(),
+        tuned: Tuned::default(),
     };
-    let inference = Inference::new(None, network, SHAPE, classes.len() as u32, 1).unwrap();
+    let inference = Inference::new(None, &Selection::default(), network, SHAPE, classes.len() as u32, 1).unwrap();
     let parameters: Vec<f32> = initialise(inference.plan(), 0).iter().map(|value| 2.0 * value).collect();
     let tensors = inference.plan().parameters.iter().map(|parameter| NamedTensor {
         name: parameter.name.clone(),
@@ -145,7 +147,7 @@ fn pytorch_gives_the_same_logits() {
 
     let device = Device::open(&common::adapter(), Checks::Checked).unwrap();
     for (machine, device) in [("GPU", Some(device)), ("CPU reference", None)] {
-        let mut inference = Inference::new(device, &network, SHAPE, 4, 8).unwrap();
+        let mut inference = Inference::new(device, &Selection::default(), &network, SHAPE, 4, 8).unwrap();
         inference.set_parameters(&trained.parameters(inference.plan()).unwrap());
         for (who, (images, logits)) in &answers {
             let ours = inference.logits(images, 0..images.len()).unwrap();

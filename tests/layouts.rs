@@ -110,7 +110,18 @@ fn every_layout_of_cifar10_is_the_same_data_and_the_same_training() {
 
     let weights = |name: &str, flags: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shadegrad"));
-        command.args(["train", "--limit", "40", "--epochs", "1", "--out", &format!("run {name}"), "--data", name]);
+        command.args([
+            "train",
+            "--no-tune",
+            "--limit",
+            "40",
+            "--epochs",
+            "1",
+            "--out",
+            &format!("run {name}"),
+            "--data",
+            name,
+        ]);
         let output = command.args(flags.split_whitespace()).current_dir(dir.path()).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix("weights: sha256 "));

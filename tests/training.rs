@@ -422,6 +422,7 @@ fn run_with(
         adapter: Some(adapter()),
         checks: Checks::Unchecked,
         gpu_options: GpuOptions::default(),
+        tuner: None,
         run: if resume { RunTarget::Resume(folder.into()) } else { RunTarget::New(folder.into()) },
         settings,
     };
@@ -513,6 +514,7 @@ fn another_data_set_is_not_resumed_on() {
         adapter: Some(adapter()),
         checks: Checks::Unchecked,
         gpu_options: GpuOptions::default(),
+        tuner: None,
         run: RunTarget::Resume(path),
         settings: Settings::default(),
     };

@@ -63,7 +63,8 @@ pub fn run(arguments: &ReportArgs) -> Result<()> {
 fn test(arguments: &ReportArgs, config: &Config, dataset: &Dataset, path: &Path) -> Result<()> {
     let device = arguments.device.device(say)?;
     let (classes, images) = (dataset.classes.len() as u32, &dataset.test);
-    let mut inference = Inference::new(device, &config.network, dataset.shape, classes, images.len())?;
+    let selection = config.selection(device.as_ref());
+    let mut inference = Inference::new(device, &selection, &config.network, dataset.shape, classes, images.len())?;
     let latest = Latest::read(&arguments.run, inference.plan())?;
     inference.set_parameters(&flatten(inference.plan(), &latest.parameters));
     let (evaluation, predictions) = match evaluate(&mut inference, images, &mut || true) {

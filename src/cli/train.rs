@@ -12,8 +12,8 @@ use clap::Args;
 use shadegrad::data::{DataSpec, Dataset, Loaded, Options};
 use shadegrad::gpu::Adapter;
 use shadegrad::machine::GpuOptions;
-use shadegrad::ops::Selection;
 use shadegrad::ops::custom::CustomKernel;
+use shadegrad::ops::{Selection, Tuned};
 use shadegrad::train::{DataRecord, Event, Job, Outcome, Settings, Stop, spawn};
 use shadegrad::{Error, Result};
 
@@ -97,6 +97,12 @@ pub struct TrainArgs {
     /// Run a kernel of your own in place of ours, once it has passed `check`; may be given for several ops
     #[arg(long = "kernel", value_name = "OP=FILE.wgsl")]
     kernels: Vec<String>,
+    /// Run the default kernel of every op; without this its variants are timed first, once for each shape and adapter, and the fastest runs
+    #[arg(long)]
+    no_tune: bool,
+    /// Time the variants again, whatever was found before
+    #[arg(long, conflicts_with = "no_tune")]
+    retune: bool,
     /// Stream the images from memory instead of keeping them on the GPU
     #[arg(long)]
     stream: bool,
@@ -110,7 +116,9 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     plan.settings.check()?;
     let adapter = arguments.device.open()?;
     let resident_bytes = if arguments.stream { 0 } else { GpuOptions::default().resident_bytes };
-    let gpu_options = GpuOptions { selection: Selection::new(plan.kernels), resident_bytes, ..GpuOptions::default() };
+    let tuned = plan.choices.map_or_else(Tuned::default, |choices| choices.on(adapter.as_ref()));
+    let selection = Selection::new(plan.kernels).with_tuned(tuned);
+    let gpu_options = GpuOptions { selection, resident_bytes, ..GpuOptions::default() };
     match &adapter {
         Some(adapter) => accept(adapter, gpu_options.selection.custom())?,
         None if !gpu_options.selection.custom().is_empty() => {
@@ -134,6 +142,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         adapter,
         checks: arguments.device.checks(),
         gpu_options,
+        tuner: plan.tuner,
     });
     let mut run = None;
     let result = watch(&job, &mut run);

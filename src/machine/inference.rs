@@ -22,12 +22,13 @@ enum Engine {
 }
 
 impl Inference {
-    /// Without a device, the CPU reference. `images` is how many it is given at most at a time.
+    /// Without a device, the CPU reference; with one, the kernels of `selection`. `images` is how many it is given at most at a time.
     ///
     /// # Errors
     /// A layer that does not fit, a tensor over the adapter's limits, what the driver refuses.
     pub fn new(
         device: Option<Device>,
+        selection: &Selection,
         network: &Network,
         shape: ImageShape,
         classes: u32,
@@ -36,7 +37,7 @@ impl Inference {
         let images = window(shape, classes, images);
         Ok(Self(match device {
             Some(device) => {
-                let inference = GpuInference::new(&device, network, images, &Selection::default(), true, None)?;
+                let inference = GpuInference::new(&device, network, images, selection, true, None)?;
                 Engine::Gpu(device, Box::new(inference))
             }
             None => Engine::Cpu(CpuInference::new(network, images)?),

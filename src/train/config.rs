@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use super::{Recipe, Settings};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::gpu::AdapterInfo;
+use crate::gpu::{AdapterInfo, Device};
 use crate::nn::Network;
+use crate::ops::{Selection, Tuned};
 use crate::source::Source;
 use crate::units::hexadecimal;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub adapter: AdapterRecord,
     /// Ops that ran a user's own kernel, kept beside this file as `kernels/OP.wgsl`.
     pub kernels: Vec<String>,
+    /// The variants that its ops were tuned to.
+    pub tuned: Tuned,
 }
 
 /// Which images a run was trained on.
@@ -108,6 +111,8 @@ struct File<'a> {
     data: &'a DataRecord,
     adapter: &'a AdapterRecord,
     versions: Versions,
+    #[serde(skip_serializing_if = "Tuned::is_empty")]
+    tuned: &'a Tuned,
 }
 
 #[derive(Serialize)]
@@ -125,6 +130,7 @@ impl Config {
             adapter: &self.adapter,
             versions: Versions { shadegrad: env!("CARGO_PKG_VERSION") },
             kernels: &self.kernels,
+            tuned: &self.tuned,
         };
         let text = toml::to_string(&file).map_err(|error| Error::usage(format!("config.toml: {error}")))?;
         Ok(format!("{text}\n[network]\n{}", self.network.to_toml()))
@@ -143,7 +149,13 @@ impl Config {
             return Err(Error::checkpoint("config.toml is not a run's: it has no [data] and [adapter]"));
         };
         let kernels = recipe.kernels.into_iter().map(|(op, _)| op).collect();
-        Ok(Self { settings: recipe.settings, network: recipe.network, data, adapter, kernels })
+        Ok(Self { settings: recipe.settings, network: recipe.network, data, adapter, kernels, tuned: recipe.tuned })
+    }
+
+    /// The kernels for the run's weights on a device: those that it was tuned to, where it was trained on this one.
+    pub fn selection(&self, device: Option<&Device>) -> Selection {
+        let same = device.is_some_and(|device| AdapterRecord::new(device.info()) == self.adapter);
+        if same { Selection::default().with_tuned(self.tuned.clone()) } else { Selection::default() }
     }
 }
 
@@ -155,11 +167,14 @@ mod tests {
 
     #[test]
     fn a_config_reads_back() {
+        let mut tuned = Tuned::default();
+        tuned.insert("matmul", "4×400 · 400×120ᵀ", "tiled");
         let config = Config {
             settings: Settings {
                 limit: Some(40),
                 model: "wide".into(),
                 lr: 0.1 + 0.2,
+                tune: false,
                 init: Some(Init { file: "/some where/cifar_net.safetensors".into(), sha256: "00".into() }),
                 augment: Augmentation { flip: true, crop: 4, contrast: 0.1, ..Augmentation::default() },
                 ..Settings::default()
@@ -176,9 +191,11 @@ mod tests {
             },
             adapter: AdapterRecord::reference(),
             kernels: vec!["matmul".into()],
+            tuned,
         };
         let text = config.to_toml().unwrap();
         assert_eq!(Config::parse(&text).unwrap(), config);
+        assert!(text.contains("\n[tuned.matmul]\n\"4×400 · 400×120ᵀ\" = \"tiled\"\n"), "{text}");
         let refusal = |text: &str| Config::parse(text).unwrap_err().to_string();
         let line = |part: &str| text.lines().position(|line| line.contains(part)).unwrap() + 1;
         assert_eq!(

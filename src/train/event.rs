@@ -1,4 +1,4 @@
-//! What a run reports; all but `Progress`, `Losses` and `Evaluating` are lines of `metrics.jsonl`.
+//! What a run reports; all but `Tuning`, `Progress`, `Losses` and `Evaluating` are lines of `metrics.jsonl`.
 
 use std::path::PathBuf;
 
@@ -33,6 +33,25 @@ pub enum Event {
         resident: bool,
         /// Steps done before, when resumed.
         step: u64,
+    },
+    /// Before the start: an op is about to be timed in all its variants, the `done`-th of `of`, counted from 0.
+    #[serde(skip)]
+    Tuning { op: &'static str, shape: String, done: usize, of: usize },
+    /// After the start, where ops had variants to choose from and not simply the default ones run.
+    Tuned {
+        /// Ops of different shapes.
+        ops: usize,
+        /// Of these, timed now.
+        timed: usize,
+        /// Of these, timed in an earlier run; the rest were chosen by the run that is repeated or continued.
+        cached: usize,
+        /// Of these, running another variant than the default one.
+        changed: usize,
+        /// Spent on it; no part of the time in training.
+        seconds: f64,
+        /// What a person should know.
+        #[serde(skip)]
+        warnings: Vec<String>,
     },
     /// Now and then, while steps are done.
     #[serde(skip)]

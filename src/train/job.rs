@@ -9,6 +9,7 @@ use crate::data::Dataset;
 use crate::gpu::{Adapter, Checks};
 use crate::machine::GpuOptions;
 use crate::nn::Network;
+use crate::tune::Tuner;
 
 /// What to train, where, and into which folder.
 pub struct Job {
@@ -19,6 +20,8 @@ pub struct Job {
     pub adapter: Option<Adapter>,
     pub checks: Checks,
     pub gpu_options: GpuOptions,
+    /// Chooses the kernels that `gpu_options` leaves open; without one the default ones run.
+    pub tuner: Option<Tuner>,
     pub run: RunTarget,
 }
 

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::{AdapterRecord, DataRecord, RunFolder, Settings};
 use crate::error::{Error, Result};
 use crate::nn::Network;
+use crate::ops::Tuned;
 use crate::source::{Place, Source};
 
 /// What to train and how, for flags to change.
@@ -25,6 +26,8 @@ pub struct Recipe {
     pub data: Option<DataRecord>,
     /// What that run was trained on.
     pub adapter: Option<AdapterRecord>,
+    /// The variants that its ops were tuned to there.
+    pub tuned: Tuned,
     /// Of the keys of `[train]`.
     places: BTreeMap<String, Place>,
 }
@@ -42,6 +45,8 @@ struct File {
     _network: Option<IgnoredAny>,
     #[serde(default)]
     kernels: Vec<String>,
+    #[serde(default)]
+    tuned: Tuned,
     data: Option<DataRecord>,
     adapter: Option<AdapterRecord>,
     #[serde(rename = "versions")]
@@ -67,8 +72,8 @@ impl Recipe {
         if !model.ends_with(".toml") {
             let network = Network::load(model)?;
             let settings = Settings { model: network.name.clone(), ..Settings::default() };
-            let (kernels, places) = (Vec::new(), BTreeMap::new());
-            return Ok(Self { settings, network, kernels, data: None, adapter: None, places });
+            let (kernels, tuned, places) = (Vec::new(), Tuned::default(), BTreeMap::new());
+            return Ok(Self { settings, network, kernels, tuned, data: None, adapter: None, places });
         }
         // A file without layers is no network file, whatever else it is.
         Network::load(model)?;
@@ -88,6 +93,7 @@ impl Recipe {
             settings: Settings { model: network.name.clone(), ..file.train },
             network,
             kernels: file.kernels.into_iter().map(|op| (op.clone(), RunFolder::kernel(folder, &op))).collect(),
+            tuned: file.tuned,
             data: file.data,
             adapter: file.adapter,
             places,

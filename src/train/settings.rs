@@ -46,6 +46,9 @@ pub struct Settings {
     pub init: Option<Init>,
     #[serde(skip_serializing_if = "Augmentation::is_none")]
     pub augment: Augmentation,
+    /// Whether the kernels are chosen by their times, which may differ from day to day; else by default.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub tune: bool,
 }
 
 impl Default for Settings {
@@ -71,6 +74,7 @@ impl Default for Settings {
             log_every: 2000,
             init: None,
             augment: Augmentation::default(),
+            tune: true,
         }
     }
 }

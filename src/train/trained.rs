@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Device;
 use crate::machine::{Classifier, Inference};
 use crate::nn::{Network, Plan};
+use crate::ops::Selection;
 
 /// Weights in a safetensors file, the network that they belong to, and the run that they come from.
 #[derive(Clone, Debug)]
@@ -83,7 +84,9 @@ impl Trained {
         classes: u32,
         images: usize,
     ) -> Result<Inference> {
-        let mut inference = Inference::new(device, &self.network, shape, classes, images)?;
+        let selection =
+            self.config.as_ref().map_or_else(Selection::default, |config| config.selection(device.as_ref()));
+        let mut inference = Inference::new(device, &selection, &self.network, shape, classes, images)?;
         inference.set_parameters(&self.parameters(inference.plan())?);
         Ok(inference)
     }

@@ -11,10 +11,11 @@ use super::{
     RunTarget, Stop, evaluate, weights,
 };
 use crate::error::{Error, Result};
-use crate::gpu::Device;
-use crate::machine::{CpuMachine, GpuMachine, MAX_SEGMENT, Machine, Segment, Setup, State};
+use crate::gpu::{Adapter, Checks, Device};
+use crate::machine::{CpuMachine, GpuMachine, GpuOptions, MAX_SEGMENT, Machine, Segment, Setup, State};
 use crate::nn;
 use crate::random::{Purpose, Random};
+use crate::tune::{self, Progress, Tuning};
 
 /// Between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -48,22 +49,49 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
     match &job.adapter {
         Some(adapter) => {
             let record = AdapterRecord::new(&adapter.info);
-            let machine = GpuMachine::new(Device::open(adapter, job.checks)?, &setup, &job.gpu_options)?;
-            let facts = Facts { dispatches: machine.dispatches(), resident: machine.is_resident() };
+            let device = Device::open(adapter, job.checks)?;
+            let tuning = tune(job, adapter, &device, &setup, events, stop)?;
+            let selection = job.gpu_options.selection.clone().with_tuned(tuning.tuned.clone());
+            let machine = GpuMachine::new(device, &setup, &GpuOptions { selection, ..job.gpu_options.clone() })?;
+            let facts = Facts { dispatches: machine.dispatches(), resident: machine.is_resident(), tuning };
             Trainer::new(job, machine, record, facts, events, stop)?.run()
         }
         None => {
             let record = AdapterRecord::reference();
-            let facts = Facts { dispatches: 0, resident: false };
+            let facts = Facts { dispatches: 0, resident: false, tuning: Tuning::default() };
             Trainer::new(job, CpuMachine::new(&setup)?, record, facts, events, stop)?.run()
         }
     }
 }
 
-/// What only the start event tells.
+/// Kernels for the ops of a step.
+fn tune(
+    job: &Job,
+    adapter: &Adapter,
+    device: &Device,
+    setup: &Setup<'_>,
+    events: &flume::Sender<Event>,
+    stop: &Stop,
+) -> Result<Tuning> {
+    let plan = GpuMachine::plan_step(device, setup, &job.gpu_options)?;
+    // Bounds checks take their time, but are to change no bit of a training.
+    let unchecked = match (job.checks, &job.tuner) {
+        (Checks::Checked, Some(_)) => Some(Device::open(adapter, Checks::Unchecked)?),
+        _ => None,
+    };
+    let device = unchecked.as_ref().unwrap_or(device);
+    tune::tune(job.tuner.as_ref(), device, plan, &job.gpu_options.selection, &mut |progress| {
+        let Progress { op, done, of } = progress;
+        events.send(Event::Tuning { op: op.name(), shape: op.shape(), done, of }).ok();
+        !stop.is_requested()
+    })
+}
+
+/// What is known once there is a machine.
 struct Facts {
     dispatches: usize,
     resident: bool,
+    tuning: Tuning,
 }
 
 struct Trainer<'a, M> {
@@ -147,6 +175,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
                 data,
                 adapter: adapter.clone(),
                 kernels: kernels.iter().map(|kernel| kernel.op().into()).collect(),
+                tuned: facts.tuning.tuned,
             };
             let mut fill = |partial: &Path| {
                 RunFolder::keep_kernels(partial, kernels)?;
@@ -192,6 +221,10 @@ impl<'a, M: Machine> Trainer<'a, M> {
             step: trainer.position.step,
         };
         trainer.report(start)?;
+        let Tuning { ops, timed, cached, changed, seconds, warnings, .. } = facts.tuning;
+        if ops > 0 || !warnings.is_empty() {
+            trainer.report(Event::Tuned { ops, timed, cached, changed, seconds, warnings })?;
+        }
         Ok(trainer)
     }
 

@@ -19,6 +19,7 @@ mod report;
 mod show;
 mod tools;
 mod training;
+mod tuning;
 mod usage;
 
 use std::fs;
@@ -47,10 +48,21 @@ impl Workplace {
         self.0.path().join(name)
     }
 
-    /// `arguments` are separated by spaces.
+    /// `arguments` are separated by spaces. A run that begins does so with the default kernels: what is faster at the moment, on a machine
+    /// that runs other tests as well, decides no bit of it. `tuning` tests what else there is.
     fn command(&self, arguments: &str) -> Command {
+        let mut command = self.command_as_is(arguments);
+        if arguments.starts_with("train ") && !arguments.contains("--resume") {
+            command.arg("--no-tune");
+        }
+        command
+    }
+
+    fn command_as_is(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shadegrad"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path());
+        // Not the user's own.
+        command.env("SHADEGRAD_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
         for variable in ["HTTP_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "SHADEGRAD_DATA"] {
             command.env_remove(variable);
         }

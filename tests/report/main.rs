@@ -11,6 +11,7 @@ use shadegrad::Result;
 use shadegrad::data::{ImageShape, Split};
 use shadegrad::machine::Classifier;
 use shadegrad::nn::{Images, Network, Plan, PlanRequest};
+use shadegrad::ops::Tuned;
 use shadegrad::random::{Purpose, Random};
 use shadegrad::report::{self, Tested};
 use shadegrad::train::{AdapterRecord, Config, DataRecord, Event, Settings, evaluate};
@@ -64,7 +65,7 @@ impl Run {
         };
         let settings = Settings { epochs: EPOCHS, data: "my pictures/of <all> sorts".into(), ..Settings::default() };
         let adapter = AdapterRecord::reference();
-        let config = Config { settings, network, data, adapter, kernels: Vec::new() };
+        let config = Config { settings, network, data, adapter, kernels: Vec::new(), tuned: Tuned::default() };
         fs::write(folder.path().join("config.toml"), config.to_toml().unwrap()).unwrap();
 
         let mut random = Random::new(0, Purpose::Test, u64::MAX >> 8);

@@ -7,7 +7,7 @@ use shadegrad::train::{Event, Schedule, Settings};
 use shadegrad::units::{bytes, count};
 
 use super::sparkline::Sparkline;
-use crate::cli::print::{duration, percent, say};
+use crate::cli::print::{duration, percent, say, warn};
 
 /// The tutorial's lines on standard output; a bar on standard error, when that is a terminal.
 pub struct Drawing<'a> {
@@ -73,6 +73,33 @@ impl<'a> Drawing<'a> {
                 self.sparkline = Sparkline::new(u64::from(*batches) * u64::from(*epochs));
                 bar.set_position(*step);
                 bar.reset_eta();
+            }
+            Event::Tuning { op, shape, done, of } => {
+                bar.set_length(*of as u64);
+                bar.set_position(*done as u64);
+                bar.set_message(format!("{op} {shape}"));
+                if let Ok(style) = ProgressStyle::with_template("tuning [{bar:30}] {pos}/{len}, {msg}") {
+                    bar.set_style(style.progress_chars("=> "));
+                }
+            }
+            Event::Tuned { ops, timed, cached, changed, seconds, warnings } => {
+                let how = match (timed, cached) {
+                    (0, 0) => "(as the run was)".into(),
+                    (0, _) => "(cached)".into(),
+                    (timed, _) if timed == ops => format!("in {}", duration(*seconds)),
+                    (timed, _) => format!("in {} ({timed} anew)", duration(*seconds)),
+                };
+                let faster = match (timed, changed) {
+                    (0, _) => String::new(),
+                    (_, 0) => ", the default kernels are the fastest".into(),
+                    (_, changed) => format!(", {changed} run faster than with the default kernel"),
+                };
+                bar.suspend(|| {
+                    if *ops > 0 {
+                        say(format!("tuned: {ops} ops {how}{faster}"));
+                    }
+                    warnings.iter().for_each(warn);
+                });
             }
             Event::Progress { epoch, step, images_per_second, .. } => {
                 self.place(*epoch, *step, &format!("{} images/s", count(*images_per_second as u64)));

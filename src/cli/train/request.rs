@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use shadegrad::cache_folder::cache_folder;
 use shadegrad::data::Options;
+use shadegrad::gpu::Adapter;
 use shadegrad::nn::Network;
+use shadegrad::ops::Tuned;
 use shadegrad::ops::custom::CustomKernel;
-use shadegrad::train::{Config, DataRecord, Init, Recipe, RunFolder, RunTarget, Settings, Trained};
+use shadegrad::train::{AdapterRecord, Config, DataRecord, Init, Recipe, RunFolder, RunTarget, Settings, Trained};
+use shadegrad::tune::Tuner;
 use shadegrad::{Error, Result};
 
 use super::TrainArgs;
@@ -20,6 +24,24 @@ pub struct Request {
     pub run: RunTarget,
     /// The images that the settings are of.
     pub data: Option<DataRecord>,
+    /// The variants that a run was tuned to.
+    pub choices: Option<Choices>,
+    pub tuner: Option<Tuner>,
+}
+
+/// What a run was tuned to, and on which adapter that holds.
+pub struct Choices {
+    tuned: Tuned,
+    /// `None` for any: a run that continues keeps its kernels.
+    adapter: Option<AdapterRecord>,
+}
+
+impl Choices {
+    /// What of them is to run on an adapter.
+    pub fn on(self, adapter: Option<&Adapter>) -> Tuned {
+        let here = adapter.map(|adapter| AdapterRecord::new(&adapter.info));
+        if self.adapter.is_none() || self.adapter == here { self.tuned } else { Tuned::default() }
+    }
 }
 
 /// A new run: the defaults, over them a file's settings, over them the flags.
@@ -56,6 +78,7 @@ pub fn begin(arguments: &TrainArgs) -> Result<Request> {
         log_every: arguments.log_every.unwrap_or(base.log_every),
         init: arguments.init.as_deref().map(init).transpose()?.or(base.init),
         augment: arguments.augment.as_deref().map_or(Ok(base.augment), str::parse)?,
+        tune: !arguments.no_tune && (base.tune || arguments.retune),
     };
     recipe.check(&settings)?;
     let kernels = arguments.kernels.iter().map(|kernel| match kernel.split_once('=') {
@@ -70,7 +93,11 @@ pub fn begin(arguments: &TrainArgs) -> Result<Request> {
     }
     let run = arguments.out.clone().map_or(RunTarget::Next, RunTarget::New);
     let same_data = arguments.data.data.is_none() && settings.data_options() == recipe.settings.data_options();
-    Ok(Request { settings, network, kernels, run, data: recipe.data.filter(|_| same_data) })
+    let choices =
+        (settings.tune && !arguments.retune).then_some(Choices { tuned: recipe.tuned, adapter: recipe.adapter });
+    let tuner = settings.tune.then(|| Tuner { cache: cache_folder(), retune: arguments.retune });
+    let data = recipe.data.filter(|_| same_data);
+    Ok(Request { settings, network, kernels, run, data, choices, tuner })
 }
 
 /// The weights that `--init` names.
@@ -99,6 +126,8 @@ pub fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         ("--log-every", arguments.log_every.is_some()),
         ("--init", arguments.init.is_some()),
         ("--kernel", !arguments.kernels.is_empty()),
+        ("--no-tune", arguments.no_tune),
+        ("--retune", arguments.retune),
     ];
     if let Some((flag, _)) = fixed.iter().find(|(_, given)| *given) {
         return Err(Error::usage(format!("{flag} cannot change when a run is resumed")));
@@ -107,7 +136,7 @@ pub fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         return Err(Error::usage(format!("{} is a file, expected a run folder", run.display()))
             .with_hint("name the folder that it lies in"));
     }
-    let Config { mut settings, network, kernels, .. } = RunFolder::config(run)?;
+    let Config { mut settings, network, kernels, tuned, .. } = RunFolder::config(run)?;
     if let Some(epochs) = arguments.epochs.filter(|&epochs| epochs != settings.epochs) {
         settings.epochs = epochs;
         if settings.schedule.follows_end() {
@@ -130,5 +159,7 @@ pub fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         kernels: kernels.collect::<Result<_>>()?,
         run: RunTarget::Resume(run.into()),
         data: None,
+        choices: Some(Choices { tuned, adapter: None }),
+        tuner: None,
     })
 }
