@@ -19,6 +19,7 @@ mod submission;
 mod trained;
 mod trainer;
 mod weights;
+mod worker;
 
 pub use config::{AdapterRecord, Config, DataRecord};
 pub(crate) use durable::write_whole;
@@ -35,5 +36,5 @@ pub use schedule::{LearningRates, Schedule};
 pub use settings::Settings;
 pub use submission::Submission;
 pub use trained::{Latest, Trained};
-pub use trainer::spawn;
 pub use weights::flatten;
+pub use worker::spawn;

@@ -1,8 +1,6 @@
-//! One thread owns the machine, trains, saves, and reports events to whoever listens.
+//! A machine at work: it trains, saves, and reports events to whoever listens.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Position};
@@ -11,90 +9,23 @@ use super::{
     RunTarget, Stop, evaluate, weights,
 };
 use crate::error::{Error, Result};
-use crate::gpu::{Adapter, Checks, Device};
-use crate::machine::{CpuMachine, GpuMachine, GpuOptions, MAX_SEGMENT, Machine, Segment, Setup, State};
+use crate::machine::{MAX_SEGMENT, Machine, Segment, State};
 use crate::nn;
 use crate::random::{Purpose, Random};
-use crate::tune::{self, Progress, Tuning};
+use crate::tune::Tuning;
 
 /// Between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
-/// Starts the thread. Events end when it does; a listener that goes away does not stop it. Who still needs the job afterwards
-/// gives a shared one.
-///
-/// # Errors
-/// No thread to be had.
-pub fn spawn(
-    job: impl Into<Arc<Job>>,
-    events: flume::Sender<Event>,
-    stop: Stop,
-) -> Result<JoinHandle<Result<Outcome>>> {
-    let job = job.into();
-    std::thread::Builder::new()
-        .name("trainer".into())
-        .spawn(move || train(&job, &events, &stop))
-        .map_err(|error| Error::gpu(format!("could not start the trainer: {error}")))
-}
-
-fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcome> {
-    job.settings.check()?;
-    let setup = Setup {
-        network: &job.network,
-        dataset: &job.dataset,
-        batch: job.settings.batch,
-        optimiser: job.settings.optimiser(),
-        noise: job.settings.noise(),
-    };
-    match &job.adapter {
-        Some(adapter) => {
-            let record = AdapterRecord::new(&adapter.info);
-            let device = Device::open(adapter, job.checks)?;
-            let tuning = tune(job, adapter, &device, &setup, events, stop)?;
-            let selection = job.gpu_options.selection.clone().with_tuned(tuning.tuned.clone());
-            let machine = GpuMachine::new(device, &setup, &GpuOptions { selection, ..job.gpu_options.clone() })?;
-            let facts = Facts { dispatches: machine.dispatches(), resident: machine.is_resident(), tuning };
-            Trainer::new(job, machine, record, facts, events, stop)?.run()
-        }
-        None => {
-            let record = AdapterRecord::reference();
-            let facts = Facts { dispatches: 0, resident: false, tuning: Tuning::default() };
-            Trainer::new(job, CpuMachine::new(&setup)?, record, facts, events, stop)?.run()
-        }
-    }
-}
-
-/// Kernels for the ops of a step.
-fn tune(
-    job: &Job,
-    adapter: &Adapter,
-    device: &Device,
-    setup: &Setup<'_>,
-    events: &flume::Sender<Event>,
-    stop: &Stop,
-) -> Result<Tuning> {
-    let plan = GpuMachine::plan_step(device, setup, &job.gpu_options)?;
-    // Bounds checks take their time, but are to change no bit of a training.
-    let unchecked = match (job.checks, &job.tuner) {
-        (Checks::Checked, Some(_)) => Some(Device::open(adapter, Checks::Unchecked)?),
-        _ => None,
-    };
-    let device = unchecked.as_ref().unwrap_or(device);
-    tune::tune(job.tuner.as_ref(), device, plan, &job.gpu_options.selection, &mut |progress| {
-        let Progress { op, done, of } = progress;
-        events.send(Event::Tuning { op: op.name(), shape: op.shape(), done, of }).ok();
-        !stop.is_requested()
-    })
-}
-
 /// What is known once there is a machine.
-struct Facts {
-    dispatches: usize,
-    resident: bool,
-    tuning: Tuning,
+pub(super) struct Facts {
+    pub dispatches: usize,
+    pub resident: bool,
+    pub tuning: Tuning,
 }
 
-struct Trainer<'a, M> {
+/// A run on its way.
+pub(super) struct Trainer<'a, M> {
     job: &'a Job,
     machine: M,
     folder: RunFolder,
@@ -115,7 +46,7 @@ struct Trainer<'a, M> {
 }
 
 impl<'a, M: Machine> Trainer<'a, M> {
-    fn new(
+    pub fn new(
         job: &'a Job,
         mut machine: M,
         adapter: AdapterRecord,
@@ -236,7 +167,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
         Ok(())
     }
 
-    fn run(mut self) -> Result<Outcome> {
+    pub fn run(mut self) -> Result<Outcome> {
         let result = self.complete();
         if let Err(error) = &result {
             let (step, reason) = match error {
