@@ -23,6 +23,7 @@ pub use sizes::Timed;
 
 use crate::error::{Error, Result};
 use crate::gpu::StepRow;
+use crate::ops::max_pool2d::NOWHERE;
 use crate::ops::nonfinite::FINITE;
 use crate::ops::{Access, Argument, Arguments, Element, Op, Operand};
 
@@ -64,10 +65,15 @@ impl Case {
     }
 
     /// An op as it is in a plan, on small whole numbers: what the kernels add and multiply of them f32 holds exactly, and so they have to be
-    /// right to the last bit. What is made of u32 is 0, a label, an index and a winner that there always is; a status flags nothing.
+    /// right to the last bit. What is made of u32 is 0, a label and an index that there always are; a status flags nothing, and winners are
+    /// nowhere, because 0 is in one window alone.
     pub fn planned(op: Box<dyn Op>, step: StepRow) -> Self {
         let given = op.operands().into_iter().filter(|operand| operand.element == Element::U32).map(|operand| {
-            let value = if operand.name == "status" { FINITE } else { 0 };
+            let value = match operand.name {
+                "status" => FINITE,
+                "winner" => NOWHERE,
+                _ => 0,
+            };
             (operand.name, vec![value; operand.length])
         });
         let given = given.collect();
