@@ -11,7 +11,7 @@ pub const MAX_TERMS: u32 = 4096;
 const BUSY_WORKGROUPS: u32 = 32;
 
 /// A slice of fewer terms costs more in the second pass than it gains in the first.
-const FEWEST_TERMS: u32 = 256;
+const FEWEST_TERMS: u32 = 512;
 
 static SUM_SLICES: Shader = shader!("sum_slices");
 
