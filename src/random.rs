@@ -35,6 +35,11 @@ impl Random {
         self.0.next_u32()
     }
 
+    /// What as many calls of `bits` as fill `bytes` return, lowest byte first.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        self.0.fill_bytes(bytes);
+    }
+
     /// Uniform in [0, 1), a multiple of 2⁻²⁴.
     pub fn unit(&mut self) -> f32 {
         (self.bits() >> 8) as f32 / (1 << 24) as f32

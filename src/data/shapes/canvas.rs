@@ -11,29 +11,27 @@ pub type Colour = [f32; 3];
 pub struct Canvas(Vec<Colour>);
 
 impl Canvas {
-    /// Every pixel from its centre.
-    pub fn fill(colour: impl Fn(f32, f32) -> Colour) -> Self {
-        let centre = |i: usize| i as f32 + 0.5;
-        Self((0..WIDTH * WIDTH).map(|i| colour(centre(i % WIDTH), centre(i / WIDTH))).collect())
+    /// Every pixel from its column and row.
+    pub fn fill(colour: impl Fn(usize, usize) -> Colour) -> Self {
+        Self((0..WIDTH * WIDTH).map(|i| colour(i % WIDTH, i / WIDTH)).collect())
     }
 
-    /// Mixes `colour` in by `coverage(pixel corner x, y)`, 0 to 1, within `radius` pixels (a square) of (x, y).
+    /// Mixes `colour(column, row)` in by `coverage(column, row)`, 0 to 1, within `radius` pixels (a square) of (x, y).
     pub fn paint(
         &mut self,
         (x, y): (f32, f32),
         radius: f32,
-        colour: impl Fn(f32, f32) -> Colour,
-        coverage: impl Fn(f32, f32) -> f32,
+        colour: impl Fn(usize, usize) -> Colour,
+        coverage: impl Fn(usize, usize) -> f32,
     ) {
         // `as` saturates: a figure may reach past the border.
         let range = |centre: f32| (centre - radius) as usize..((centre + radius) as usize + 1).min(WIDTH);
         for row in range(y) {
             for column in range(x) {
-                let (corner_x, corner_y) = (column as f32, row as f32);
-                let amount = coverage(corner_x, corner_y);
+                let amount = coverage(column, row);
                 if amount > 0.0 {
                     let pixel = &mut self.0[row * WIDTH + column];
-                    *pixel = mix(*pixel, colour(corner_x, corner_y), amount);
+                    *pixel = mix(*pixel, colour(column, row), amount);
                 }
             }
         }
@@ -43,8 +41,10 @@ impl Canvas {
     pub fn add_noise(&mut self, deviation: f32, random: &mut Random) {
         // The sum of four uniform bytes has the mean 510 and the standard deviation √(4·(256² − 1)/12) = 147.8.
         let scale = deviation / 147.8;
-        for value in self.0.as_flattened_mut() {
-            let sum: u32 = random.bits().to_le_bytes().into_iter().map(u32::from).sum();
+        let mut bytes = [0; 4 * 3 * WIDTH * WIDTH];
+        random.fill(&mut bytes);
+        for (value, bytes) in self.0.as_flattened_mut().iter_mut().zip(bytes.as_chunks::<4>().0) {
+            let sum: u32 = bytes.iter().copied().map(u32::from).sum();
             *value += scale * (sum as f32 - 510.0);
         }
     }

@@ -1,11 +1,9 @@
 //! One image: background, clutter, the figure, noise.
 
 use super::canvas::{Canvas, Colour, WIDTH, mix};
-use super::figure::Figure;
+use super::figure::{Figure, RADIUS, SAMPLES};
 use crate::random::Random;
 
-/// Side of the grid of sample points in a pixel.
-const SAMPLES: u32 = 4;
 /// Brightest channel of a background colour.
 const GROUND: f32 = 190.0;
 /// Most a figure is turned either way, in radians.
@@ -34,23 +32,35 @@ fn background(ground: [Colour; 2], random: &mut Random) -> Canvas {
     let texture: [[f32; CELLS + 1]; CELLS + 1] =
         std::array::from_fn(|_| std::array::from_fn(|_| random.range(-strength, strength)));
     let half = WIDTH as f32 / 2.0;
-    Canvas::fill(|x, y| {
-        let along = (cos * (x - half) + sin * (y - half)) / WIDTH as f32;
+    // Of a column and of a row alike.
+    let places: [_; WIDTH] = std::array::from_fn(|i| split(centre(i)));
+    Canvas::fill(|column, row| {
+        let along = (cos * (centre(column) - half) + sin * (centre(row) - half)) / WIDTH as f32;
         let gradient = mix(ground[0], ground[1], (along + 0.5).clamp(0.0, 1.0));
-        let light = interpolate(&texture, x, y);
+        let light = interpolate(&texture, places[column], places[row]);
         gradient.map(|value| value + light)
     })
 }
 
+/// The middle of a column or a row.
+fn centre(i: usize) -> f32 {
+    i as f32 + 0.5
+}
+
+/// The cell of texture that a position is in, and the smooth step from its beginning to its end.
+fn split(position: f32) -> (usize, f32) {
+    let position = position * (CELLS as f32 / WIDTH as f32);
+    let cell = position as usize;
+    let t = position - cell as f32;
+    (cell, t * t * (3.0 - 2.0 * t))
+}
+
 /// Value noise: the texture's grid points, joined by smooth steps.
-fn interpolate(texture: &[[f32; CELLS + 1]; CELLS + 1], x: f32, y: f32) -> f32 {
-    let split = |position: f32| {
-        let position = position * (CELLS as f32 / WIDTH as f32);
-        let cell = position as usize;
-        let t = position - cell as f32;
-        (cell, t * t * (3.0 - 2.0 * t))
-    };
-    let ((column, right), (row, down)) = (split(x), split(y));
+fn interpolate(
+    texture: &[[f32; CELLS + 1]; CELLS + 1],
+    (column, right): (usize, f32),
+    (row, down): (usize, f32),
+) -> f32 {
     let across = |row: usize| texture[row][column] + (texture[row][column + 1] - texture[row][column]) * right;
     across(row) + (across(row + 1) - across(row)) * down
 }
@@ -67,8 +77,8 @@ fn stroke(canvas: &mut Canvas, random: &mut Random) {
         (x, y),
         reach + thickness + 1.0,
         |_, _| paint,
-        |corner_x, corner_y| {
-            let (dx, dy) = (corner_x + 0.5 - x, corner_y + 0.5 - y);
+        |column, row| {
+            let (dx, dy) = (centre(column) - x, centre(row) - y);
             let along = (dx * cos + dy * sin).clamp(-reach, reach);
             let (dx, dy) = (dx - along * cos, dy - along * sin);
             (thickness + 0.5 - libm::sqrtf(dx * dx + dy * dy)).clamp(0.0, 1.0)
@@ -87,15 +97,26 @@ fn place(figure: Figure, paint: Colour, canvas: &mut Canvas, random: &mut Random
     let (scale_x, scale_y) = (1.0 / (size * stretch), stretch / size);
     let shade = random.range(-35.0, 35.0);
 
-    let inside = |x_on_canvas: f32, y_on_canvas: f32| {
-        let (dx, dy) = (x_on_canvas - x, y_on_canvas - y);
-        figure.contains((cos * dx + sin * dy) * scale_x, (cos * dy - sin * dx) * scale_y)
+    // Of the points along a side of each pixel of a side of the image, so that little is left to do for a point.
+    let times = |factor: f32, from: f32| -> [[f32; SAMPLES]; WIDTH] {
+        let at = |pixel: usize, i: usize| (pixel * SAMPLES + i) as f32 / SAMPLES as f32 + 0.5 / SAMPLES as f32;
+        std::array::from_fn(|pixel| std::array::from_fn(|i| factor * (at(pixel, i) - from)))
     };
-    let shaded = |_, corner_y: f32| paint.map(|value| value + shade * (corner_y + 0.5 - y) / size);
-    canvas.paint((x, y), 1.5 * size, shaded, |corner_x, corner_y| {
-        let at = |i: u32| (i as f32 + 0.5) / SAMPLES as f32;
-        let grid = (0..SAMPLES * SAMPLES).map(|i| (corner_x + at(i % SAMPLES), corner_y + at(i / SAMPLES)));
-        grid.filter(|&(x, y)| inside(x, y)).count() as f32 / (SAMPLES * SAMPLES) as f32
+    let (cos_dx, sin_dx, cos_dy, sin_dy) = (times(cos, x), times(sin, x), times(cos, y), times(sin, y));
+    // Pixels whose centres are farther than this, on the figure, have no point on it.
+    let reach = RADIUS + scale_x.max(scale_y);
+
+    let shaded = |_, row: usize| paint.map(|value| value + shade * (centre(row) - y) / size);
+    canvas.paint((x, y), 1.5 * size, shaded, |column, row| {
+        let (dx, dy) = (centre(column) - x, centre(row) - y);
+        let (across, down) = ((cos * dx + sin * dy) * scale_x, (cos * dy - sin * dx) * scale_y);
+        if across * across + down * down > reach * reach {
+            return 0.0;
+        }
+        let (cos_dx, sin_dx, cos_dy, sin_dy) = (cos_dx[column], sin_dx[column], cos_dy[row], sin_dy[row]);
+        let across = sin_dy.map(|sin_dy| cos_dx.map(|cos_dx| (cos_dx + sin_dy) * scale_x));
+        let down = cos_dy.map(|cos_dy| sin_dx.map(|sin_dx| (cos_dy - sin_dx) * scale_y));
+        figure.covered(&across, &down) as f32 / (SAMPLES * SAMPLES) as f32
     });
 }
 
