@@ -1,0 +1,71 @@
+"""Who is compared: how each is built, and how it is started."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+PRESETS = ("lenet", "wide")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    # Where it computes, for people.
+    where: str
+    # The manifest, and what cargo is told of it; nothing where nothing is built.
+    manifest: Path = HERE / "Cargo.toml"
+    build: tuple = ()
+    executable: str = ""
+    # PyTorch's device.
+    device: str = ""
+
+
+CONTESTANTS = {
+    contestant.name: contestant
+    for contestant in (
+        Contestant("shadegrad", "wgpu", ROOT / "Cargo.toml", ("--bin", "shadegrad"), "shadegrad"),
+        Contestant("burn-wgpu", "wgpu", build=("-p", "burn-peer", "--features", "wgpu"), executable="burn-peer"),
+        Contestant("burn-flex", "CPU", build=("-p", "burn-peer", "--features", "flex"), executable="burn-peer"),
+        Contestant("candle", "CPU", build=("-p", "candle"), executable="candle"),
+        Contestant("pytorch", "CPU", device="cpu"),
+        Contestant("pytorch-cuda", "CUDA", device="cuda"),
+        # Only when asked for by name.
+        Contestant("burn-vulkan", "wgpu", build=("-p", "burn-peer", "--features", "vulkan"), executable="burn-peer"),
+        Contestant("burn-ndarray", "CPU", build=("-p", "burn-peer", "--features", "ndarray"), executable="burn-peer"),
+    )
+}
+DEFAULT = ("shadegrad", "burn-wgpu", "burn-flex", "candle", "pytorch", "pytorch-cuda")
+# No contestant: writes what they train on.
+BATCHES = Contestant("batches", "", build=("-p", "batches"), executable="batches")
+
+
+def target(contestant):
+    """Each has a folder of its own, so that none profits from what another has built."""
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "peers" / contestant.name
+
+
+def built(contestant):
+    """The executable that `build` leaves."""
+    return target(contestant) / "release" / contestant.executable
+
+
+def build(contestant, clean):
+    """Builds it in release. With `clean`, from nothing but the downloaded sources; then says what that cost."""
+    manifest = ("--manifest-path", str(contestant.manifest), "--locked")
+    if clean:
+        subprocess.run(("cargo", "fetch", "--quiet", *manifest), check=True)
+        shutil.rmtree(target(contestant), ignore_errors=True)
+    command = ("cargo", "build", "--release", "--quiet", *manifest, *contestant.build)
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run((*command, "--target-dir", str(target(contestant))), check=True)
+    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - started
+    if clean:
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return {"build_cpu_seconds": cpu, "build_seconds": wall, "binary_bytes": built(contestant).stat().st_size}
