@@ -45,6 +45,12 @@ class Verdict(unittest.TestCase):
         self.assertIn("| 1,000   | 4,000    |", text)
         self.assertRegex(text, r"other .* 20 +\| 80 +\| ×50 +\| 33 s .*– +\| – +\| – +\|")
 
+    def test_a_table_of_matmuls_compares_at_every_size(self):
+        sizes = {"512": {"shadegrad": {"gflops": [30.0]}, "other": {"gflops": [10.0, 15.0, 20.0]}}, "1024": {"shadegrad": {"gflops": [40.0]}}}
+        text = verdict.matmul_table(sizes)
+        self.assertRegex(text, r"shadegrad +\| 30 +\| 40 +\|")
+        self.assertRegex(text, r"other +\| 15 \(×2\) +\| – \(–\) +\|")
+
     def test_numbers_are_short(self):
         self.assertEqual([verdict.number(value) for value in (0.01234, 2.0, 8.612, 137.4, 12345.6)], ["0.0123", "2", "8.61", "137", "12,346"])
 

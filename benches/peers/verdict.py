@@ -99,7 +99,11 @@ def matmul_table(sizes):
     """GFLOP/s, a column a size."""
     names = dict.fromkeys(name for contestants in sizes.values() for name in contestants)
     speed = lambda size, name: middle(sizes[size].get(name, {}), "gflops")
-    cell = lambda size, name: f"{number(speed(size, name))} ({ratio(speed(size, 'shadegrad'), speed(size, name))})"
+
+    def cell(size, name):
+        theirs = speed(size, name)
+        return number(theirs) if name == "shadegrad" else f"{number(theirs)} ({ratio(speed(size, 'shadegrad'), theirs)})"
+
     rows = [["matmul f32, GFLOP/s (shadegrad is)", *(f"{size}³" for size in sizes)]]
     return table(rows + [[name, *(cell(size, name) for size in sizes)] for name in names])
 

@@ -21,7 +21,8 @@ impl Network {
             let Values { shape, values } = file.parameter(&name);
             Var::from_vec(values, shape, &Device::Cpu)
         };
-        let layer = |name: &str| -> Result<Layer> { Ok((var(format!("{name}.weight"))?, var(format!("{name}.bias"))?)) };
+        let layer =
+            |name: &str| -> Result<Layer> { Ok((var(format!("{name}.weight"))?, var(format!("{name}.bias"))?)) };
         Ok(Self {
             conv1: layer("conv1")?,
             conv2: layer("conv2")?,
