@@ -4,21 +4,17 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PRESETS = ("lenet", "wide")
 
 
 @dataclass(frozen=True)
 class Contestant:
     name: str
-    # Where it computes, for people.
-    where: str
     # The manifest, and what cargo is told of it; nothing where nothing is built.
     manifest: Path = HERE / "Cargo.toml"
     build: tuple = ()
@@ -30,20 +26,21 @@ class Contestant:
 CONTESTANTS = {
     contestant.name: contestant
     for contestant in (
-        Contestant("shadegrad", "wgpu", ROOT / "Cargo.toml", ("--bin", "shadegrad"), "shadegrad"),
-        Contestant("burn-wgpu", "wgpu", build=("-p", "burn-peer", "--features", "wgpu"), executable="burn-peer"),
-        Contestant("burn-flex", "CPU", build=("-p", "burn-peer", "--features", "flex"), executable="burn-peer"),
-        Contestant("candle", "CPU", build=("-p", "candle"), executable="candle"),
-        Contestant("pytorch", "CPU", device="cpu"),
-        Contestant("pytorch-cuda", "CUDA", device="cuda"),
+        Contestant("shadegrad", ROOT / "Cargo.toml", ("--bin", "shadegrad"), "shadegrad"),
+        Contestant("burn-wgpu", build=("-p", "burn-peer", "--features", "wgpu"), executable="burn-peer"),
+        Contestant("burn-flex", build=("-p", "burn-peer", "--features", "flex"), executable="burn-peer"),
+        Contestant("candle", build=("-p", "candle"), executable="candle"),
+        Contestant("pytorch", device="cpu"),
+        Contestant("pytorch-cuda", device="cuda"),
         # Only when asked for by name.
-        Contestant("burn-vulkan", "wgpu", build=("-p", "burn-peer", "--features", "vulkan"), executable="burn-peer"),
-        Contestant("burn-ndarray", "CPU", build=("-p", "burn-peer", "--features", "ndarray"), executable="burn-peer"),
+        Contestant("burn-vulkan", build=("-p", "burn-peer", "--features", "vulkan"), executable="burn-peer"),
+        Contestant("burn-ndarray", build=("-p", "burn-peer", "--features", "ndarray"), executable="burn-peer"),
     )
 }
 DEFAULT = ("shadegrad", "burn-wgpu", "burn-flex", "candle", "pytorch", "pytorch-cuda")
+ON_GPU = ("shadegrad", "burn-wgpu", "pytorch", "pytorch-cuda")
 # No contestant: writes what they train on.
-BATCHES = Contestant("batches", "", build=("-p", "batches"), executable="batches")
+BATCHES = Contestant("batches", build=("-p", "batches"), executable="batches")
 
 
 def target(contestant):
