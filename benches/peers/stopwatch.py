@@ -63,6 +63,14 @@ class Process:
             raise Failed(f"it ended with status {self.child.wait()}: {' · '.join(last)}")
         return line
 
+    def probe(self):
+        """About how many steps it does in a second, once the first ones are done."""
+        lines = [self.line(), self.line()]
+        while lines[-1].time - lines[0].time < (1.5 if len(lines) > 5 else 10):
+            lines.append(self.line())
+        steps, time = timed(lines[len(lines) // 2 - 1 :])
+        return steps / time
+
     def round(self, seconds):
         """Lets it go on for so long; steps per second from its first line on, which only starts the clock: what it was doing when it
         was paused is in that one."""
