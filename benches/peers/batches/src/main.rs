@@ -33,7 +33,7 @@ fn write(dataset: &Dataset, model: &str, batch: u32, count: u32, seed: u64, file
         used.iter().flat_map(|&image| i64::from(train.labels[image as usize]).to_le_bytes()).collect();
 
     let network = Network::load(model)?;
-    let plan = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX }.inference()?;
+    let plan = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX, fused: true }.inference()?;
     let values = initialise(&plan, seed);
     let bytes: Vec<Vec<u8>> = plan
         .parameters
