@@ -1,7 +1,7 @@
 // One step of stochastic gradient descent as in sgd.wgsl, and the non-finite test of nonfinite.wgsl in the same pass over the gradients.
 //
-// A parameter whose gradient is not finite stays as it is, and the step is flagged in status; the others have moved by then. From the next step
-// on nothing moves: the host gives the run up and goes back to its checkpoint.
+// A parameter stays as it is where its gradient is not finite, or where it would not be finite afterwards, and the step is flagged in status; the
+// others have moved by then. From the next step on nothing moves: the host gives the run up and goes back to its checkpoint.
 //
 // One element an invocation. Only integer atomics, and only minima, so the answer does not depend on the order of the invocations: what this
 // step flags stops none of them.
@@ -20,6 +20,10 @@ struct SgdParams {
 @group(0) @binding(3) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(4) var<storage, read_write> momentum_buffer: array<f32>;
 
+fn is_nonfinite(value: f32) -> bool {
+  return (bitcast<u32>(value) & 0x7f800000u) == 0x7f800000u;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn guarded_sgd(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -31,15 +35,17 @@ fn guarded_sgd(
     return;
   }
   let loaded = gradients[i];
-  if ((bitcast<u32>(loaded) & 0x7f800000u) == 0x7f800000u) {
+  let before = parameters[i];
+  let gradient = loaded + params.weight_decay * before;
+  let velocity = params.momentum * momentum_buffer[i] + gradient;
+  let direction = select(velocity, gradient + params.momentum * velocity, params.nesterov != 0u);
+  let moved = before - now.learning_rate * direction;
+  if (is_nonfinite(loaded) || is_nonfinite(moved)) {
     if (atomicMin(&status[0], now.step) >= now.step) {
       atomicMin(&status[1], i);
     }
     return;
   }
-  let gradient = loaded + params.weight_decay * parameters[i];
-  let velocity = params.momentum * momentum_buffer[i] + gradient;
-  let direction = select(velocity, gradient + params.momentum * velocity, params.nesterov != 0u);
   momentum_buffer[i] = velocity;
-  parameters[i] -= now.learning_rate * direction;
+  parameters[i] = moved;
 }

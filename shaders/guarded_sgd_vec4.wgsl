@@ -17,6 +17,10 @@ const FOURS: u32 = 4u;
 
 const NOWHERE: u32 = 0xffffffffu;
 
+fn is_nonfinite(values: vec4<f32>) -> vec4<bool> {
+  return (bitcast<vec4<u32>>(values) & vec4(0x7f800000u)) == vec4(0x7f800000u);
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn guarded_sgd_vec4(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -34,12 +38,13 @@ fn guarded_sgd_vec4(
       let loaded = gradients[i];
       let before = parameters[i];
       let moving = momentum_buffer[i];
-      let nonfinite = (bitcast<vec4<u32>>(loaded) & vec4(0x7f800000u)) == vec4(0x7f800000u);
       let gradient = loaded + params.weight_decay * before;
       let velocity = params.momentum * moving + gradient;
       let direction = select(velocity, gradient + params.momentum * velocity, params.nesterov != 0u);
+      let moved = before - now.learning_rate * direction;
+      let nonfinite = is_nonfinite(loaded) | is_nonfinite(moved);
       momentum_buffer[i] = select(velocity, moving, nonfinite);
-      parameters[i] = select(before - now.learning_rate * direction, before, nonfinite);
+      parameters[i] = select(moved, before, nonfinite);
       let component = select(select(select(3u, 2u, nonfinite.z), 1u, nonfinite.y), 0u, nonfinite.x);
       first = min(first, select(NOWHERE, 4u * i + component, any(nonfinite)));
     }

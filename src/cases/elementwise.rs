@@ -179,6 +179,9 @@ fn guarded_sgd() -> Vec<Case> {
         push(&[(0, NAN), (last.min(256), NAN)], [FINITE; 2]);
         // Flagged before: nothing moves, and the flag stays.
         push(&[(middle, INFINITY)], [4, 1]);
+        // A finite gradient whose parameter would not be.
+        let large = StepRow { learning_rate: 4.0, ..SGD_STEP };
+        cases.push(guarded_sgd_of(sgd, Style::rounded(index), large, &[(middle, f32::MAX.to_bits())], [FINITE; 2]));
     }
     cases
 }

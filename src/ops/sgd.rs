@@ -90,8 +90,8 @@ impl Sgd {
 }
 
 /// gradients (P) → parameters (P), momentum_buffer (P), updated in place with the step's learning rate, and status (2) as
-/// [`Nonfinite`](super::nonfinite::Nonfinite) leaves it, unless status flags a step before this one. Where a gradient is not finite, its
-/// parameter stays.
+/// [`Nonfinite`](super::nonfinite::Nonfinite) leaves it, unless status flags a step before this one. Where a gradient is not finite,
+/// or the parameter would not be in f32, it stays, and the step is flagged.
 #[derive(Clone, Copy, Debug)]
 pub struct GuardedSgd(pub Sgd);
 
@@ -136,12 +136,12 @@ impl Op for GuardedSgd {
         let (parameters, momentum_buffer) = (parameters.f64_mut(), momentum_buffer.f64_mut());
         let before = (parameters.to_vec(), momentum_buffer.to_vec());
         reference::sgd::step(&self.0.settings(step), gradients, parameters, momentum_buffer);
-        for index in (0..gradients.len()).filter(|&index| !gradients[index].is_finite()) {
-            (parameters[index], momentum_buffer[index]) = (before.0[index], before.1[index]);
-        }
-        if let Some(index) = reference::nonfinite::first(gradients) {
-            let first = if status[0] == step.step { status[1].min(index as u32) } else { index as u32 };
-            status.copy_from_slice(&[step.step, first]);
+        for index in (0..gradients.len()).rev() {
+            if !gradients[index].is_finite() || !(parameters[index] as f32).is_finite() {
+                (parameters[index], momentum_buffer[index]) = (before.0[index], before.1[index]);
+                let first = if status[0] == step.step { status[1].min(index as u32) } else { index as u32 };
+                status.copy_from_slice(&[step.step, first]);
+            }
         }
     }
 }

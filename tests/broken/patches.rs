@@ -1162,8 +1162,8 @@ pub const PATCHES: &[Patch] = &[
         op: "guarded_sgd",
         variant: "vec4",
         shader: "guarded_sgd_vec4",
-        from: "select(before - now.learning_rate * direction, before, nonfinite)",
-        to: "before - now.learning_rate * direction",
+        from: "select(moved, before, nonfinite)",
+        to: "moved",
         times: 1,
     },
     Patch {
@@ -1281,6 +1281,15 @@ pub const PATCHES: &[Patch] = &[
         shader: "conv2d_pool_subgroup",
         from: "subgroupShuffle(weights[kw], t)",
         to: "subgroupShuffle(weights[kw], t ^ 1u)",
+        times: 1,
+    },
+    Patch {
+        name: "a parameter moved beyond what is finite",
+        op: "guarded_sgd",
+        variant: "plain",
+        shader: "guarded_sgd",
+        from: " || is_nonfinite(moved)",
+        to: "",
         times: 1,
     },
 ];
