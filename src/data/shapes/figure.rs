@@ -92,8 +92,8 @@ impl Figure {
                 ball * ball * ball < x * x * y * y * y
             }),
             Self::Arrow => count(x, y, |x, y| {
-                let head = (y >= -1.0) & (y < 0.05) & (x.abs() < 0.85 * (y + 1.0));
-                let shaft = (y >= 0.0) & (y < 1.0) & (x.abs() < 0.28);
+                let head = (-1.0..0.05).contains(&y) & (x.abs() < 0.85 * (y + 1.0));
+                let shaft = (0.0..1.0).contains(&y) & (x.abs() < 0.28);
                 head | shaft
             }),
             Self::Hourglass => count(x, y, |x, y| (y.abs() < 0.95) & (x.abs() < 0.1 + 0.75 * y.abs())),
