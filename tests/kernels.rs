@@ -92,7 +92,8 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
     let augmentation = Augmentation { flip: true, crop: 4, cutout: 8, brightness: 0.2, contrast: 0.3 };
     let noise = Noise { seed: 5, augmentation };
     let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser, noise };
-    let mut gpu = GpuMachine::new(device(Checks::Unchecked), &setup, &GpuOptions::default()).unwrap();
+    let options = GpuOptions { keep_tensors: true, ..GpuOptions::default() };
+    let mut gpu = GpuMachine::new(device(Checks::Unchecked), &setup, &options).unwrap();
     let mut reference = CpuMachine::fused(&setup).unwrap();
     let parameters = initialise(gpu.plan(), 5);
     let momentum = vec![0.0; parameters.len()];
@@ -107,7 +108,7 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
 
     // Another optimiser on the GPU: every tensor up to the update agrees, the first parameter after it does not.
     let other = Setup { optimiser: Optimiser { momentum: 0.9, weight_decay: 0.1, ..optimiser }, ..setup };
-    let mut gpu = GpuMachine::new(device(Checks::Unchecked), &other, &GpuOptions::default()).unwrap();
+    let mut gpu = GpuMachine::new(device(Checks::Unchecked), &other, &options).unwrap();
     let parameters = initialise(gpu.plan(), 5);
     let momentum = vec![0.0; parameters.len()];
     gpu.set_state(&State { parameters, momentum }).unwrap();

@@ -4,9 +4,11 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use common::adapter;
 use safetensors::SafeTensors;
+use sha2::{Digest, Sha256};
 use shadegrad::augmentation::Augmentation;
 use shadegrad::data::{Dataset, ImageShape, Split, shapes};
 use shadegrad::gpu::{Checks, Device};
@@ -84,9 +86,10 @@ fn every_tensor_of_a_step_agrees_with_the_reference() {
     let network = Network::parse(EVERY_LAYER, "every layer").unwrap();
     let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.01, nesterov: true, label_smoothing: 0.1 };
     let setup = Setup { network: &network, dataset: &dataset, batch: 5, optimiser, noise: NOISE };
-    let unfused = GpuOptions { fused: false, ..GpuOptions::default() };
+    let kept = GpuOptions { keep_tensors: true, ..GpuOptions::default() };
+    let unfused = GpuOptions { fused: false, ..kept.clone() };
     every_tensor_agrees(gpu(&setup, &unfused), CpuMachine::new(&setup).unwrap(), 50);
-    every_tensor_agrees(gpu(&setup, &GpuOptions::default()), CpuMachine::fused(&setup).unwrap(), 40);
+    every_tensor_agrees(gpu(&setup, &kept), CpuMachine::fused(&setup).unwrap(), 40);
 }
 
 fn every_tensor_agrees(mut gpu: GpuMachine<'_>, mut cpu: CpuMachine<'_>, tensors: usize) {
@@ -207,6 +210,103 @@ fn the_same_seed_gives_the_same_bits_resident_or_streamed() {
     assert_eq!((first.0, first.1), (streamed.0, streamed.1));
 }
 
+/// Tensors that take turns in the same memory leave no trace in the result, and are refused rather than read as each other.
+#[test]
+fn shared_memory_gives_the_same_bits() {
+    let dataset = shapes(5, 60, 8);
+    let every_layer = Network::parse(EVERY_LAYER, "every layer").unwrap();
+    let lenet = Network::load("lenet").unwrap();
+    for (network, fused) in [(&every_layer, false), (&every_layer, true), (&lenet, false), (&lenet, true)] {
+        let setup = Setup { network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: NOISE };
+        let run = |keep_tensors| {
+            let mut machine = gpu(&setup, &GpuOptions { fused, keep_tensors, ..GpuOptions::default() });
+            let state = fresh_state(machine.plan(), 7);
+            machine.set_state(&state).unwrap();
+            let losses = train(&mut machine, &images(58), 0.01).unwrap();
+            let logits = machine.logits(&dataset.test, 0..8).unwrap();
+            let names = machine.plan().tensors.iter().map(|tensor| machine.tensor(&tensor.name));
+            let refused: Vec<_> = names.filter_map(Result::err).map(|error| error.to_string()).collect();
+            ((losses, machine.state().unwrap(), logits), machine.bytes(), refused)
+        };
+        let (alone, sharing) = (run(true), run(false));
+        assert_eq!(alone.0, sharing.0);
+        assert!(sharing.1 < alone.1, "{} bytes shared, {} not", sharing.1, alone.1);
+        assert_eq!(alone.2, [""; 0]);
+        assert!(
+            !sharing.2.is_empty() && sharing.2.iter().all(|error| error.ends_with(" was not kept")),
+            "{:?}",
+            sharing.2
+        );
+    }
+}
+
+#[test]
+fn an_epoch_creates_nothing_after_its_first_step() {
+    let dataset = shapes(5, 403, 8);
+    let network = Network::load("lenet").unwrap();
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: NOISE };
+    for resident_bytes in [1 << 30, 0] {
+        let mut machine = gpu(&setup, &GpuOptions { resident_bytes, ..GpuOptions::default() });
+        assert_eq!(machine.is_resident(), resident_bytes > 0);
+        let state = fresh_state(machine.plan(), 7);
+        machine.set_state(&state).unwrap();
+        let order = images(403);
+        train(&mut machine, &order[..4], 0.01).unwrap();
+        let before = machine.device().created();
+        assert!(before.buffers > 10 && before.bind_groups > 10 && before.pipelines > 5 && before.shader_modules > 5);
+        // As the trainer goes on: up to a printed line, to the next one, a checkpoint, the short last batch.
+        for part in [4..8, 8..200, 200..403] {
+            train(&mut machine, &order[part], 0.01).unwrap();
+            machine.state().unwrap();
+        }
+        assert_eq!(machine.device().created(), before, "resident: {}", machine.is_resident());
+    }
+}
+
+/// Whatever is in the folder, and wherever it is: it only costs the time.
+#[test]
+fn compiled_pipelines_are_kept_and_a_damaged_file_is_harmless() {
+    let dataset = shapes(5, 8, 1);
+    let network = Network::load("lenet").unwrap();
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: Noise::default() };
+    let losses = |folder: &Path| {
+        let mut device = Device::open(&adapter(), Checks::Unchecked).unwrap();
+        device.cache_pipelines(folder);
+        let mut machine = GpuMachine::new(device, &setup, &GpuOptions::default()).unwrap();
+        let state = fresh_state(machine.plan(), 7);
+        machine.set_state(&state).unwrap();
+        train(&mut machine, &images(8), 0.01).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let expected = losses(&cache);
+    if !adapter().features().contains(&"pipeline-cache") {
+        assert!(!cache.exists());
+        return;
+    }
+    let files: Vec<PathBuf> = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = files.as_slice() else { panic!("one file for one adapter, not {files:?}") };
+    let kept = std::fs::read(file).unwrap();
+    let mut changed = kept.clone();
+    changed[kept.len() / 2] ^= 0x55;
+    for content in
+        [&kept[..], &kept[..kept.len() / 2], &changed, b"", b"something else entirely, but no shorter than a digest"]
+    {
+        std::fs::write(file, content).unwrap();
+        assert_eq!(losses(&cache), expected);
+        // Whole again: its digest, then what it is of, as much of that as the driver likes.
+        let (digest, data) = std::fs::read(file)
+            .map(|mut file| {
+                let data = file.split_off(32);
+                (file, data)
+            })
+            .unwrap();
+        assert_eq!(Sha256::digest(data).to_vec(), digest, "after {} bytes", content.len());
+    }
+    // A file where the folder should be.
+    assert_eq!(losses(file), expected);
+}
+
 /// Two epochs of images that are drawn anew in each, in an order that is not theirs.
 #[test]
 fn augmented_training_agrees_with_the_reference_resident_or_streamed() {
@@ -249,7 +349,8 @@ fn an_image_is_augmented_alike_in_every_batch() {
     let network = Network::load("lenet").unwrap();
     let input = |batch: u32, order: &[u32], resident_bytes| {
         let setup = Setup { network: &network, dataset: &dataset, batch, optimiser: TUTORIAL, noise: NOISE };
-        let mut machine = gpu(&setup, &GpuOptions { resident_bytes, ..GpuOptions::default() });
+        let options = GpuOptions { resident_bytes, keep_tensors: true, ..GpuOptions::default() };
+        let mut machine = gpu(&setup, &options);
         let segment = Segment { images: order, first_step: 1, epoch: 3, learning_rates: &[0.01; 2] };
         machine.train(&segment, &mut |_| true).unwrap();
         let input = machine.tensor("input").unwrap().unwrap();
@@ -424,6 +525,7 @@ fn run_with(
         gpu_options: GpuOptions::default(),
         tuner: None,
         run: if resume { RunTarget::Resume(folder.into()) } else { RunTarget::New(folder.into()) },
+        begun: Instant::now(),
         settings,
     };
     let (sender, events) = flume::unbounded();
@@ -516,6 +618,7 @@ fn another_data_set_is_not_resumed_on() {
         gpu_options: GpuOptions::default(),
         tuner: None,
         run: RunTarget::Resume(path),
+        begun: Instant::now(),
         settings: Settings::default(),
     };
     let error = spawn(job, flume::unbounded().0, Stop::default()).unwrap().join().unwrap().unwrap_err();

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use shadegrad::Result;
+use shadegrad::cache_folder::cache_folder;
 use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, Device, DeviceKind, install_hint};
 
 use super::print::{say, warn};
@@ -24,7 +25,12 @@ impl DeviceArgs {
 
     /// As `open_with`, the adapter ready to work.
     pub fn device(&self, header: fn(String)) -> Result<Option<Device>> {
-        self.open_with(header)?.map(|adapter| Device::open(&adapter, self.checks())).transpose()
+        let Some(adapter) = self.open_with(header)? else { return Ok(None) };
+        let mut device = Device::open(&adapter, self.checks())?;
+        if let Some(folder) = cache_folder() {
+            device.cache_pipelines(&folder);
+        }
+        Ok(Some(device))
     }
 
     /// The adapter, its name and driver printed; `None` for the CPU reference.

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 use shadegrad::geometry::{Window, product};
-use shadegrad::nn::{Activation, Images, Layer, Network, Noise, Phase, Plan, PlanRequest, Role};
+use shadegrad::nn::{Activation, Images, Layer, Network, Noise, Phase, Plan, PlanRequest, Role, Sharing};
 use shadegrad::ops::choose;
 use shadegrad::train::{Recipe, Settings};
 use shadegrad::units::{bytes, count, flops, percent};
@@ -189,14 +189,22 @@ fn totals(plan: &Plan, dispatches: &[usize]) {
         plan.steps.len(),
         dispatches.iter().sum::<usize>()
     ));
+    let (shared, alone, activations) = (shared_bytes(plan), plan.bytes(), of(&[Role::Activation]));
     say(format!(
-        "memory: {} at batch {}: {} of parameters, gradients and momentum, {} of activations and their gradients; the training images \
-         not counted",
-        bytes(plan.bytes()),
+        "memory: {} at batch {}: {} of parameters, gradients and momentum, {} of activations and their gradients, which take turns; \
+         without sharing {} and {}; the training images not counted",
+        bytes(shared),
         plan.batch,
         bytes(of(&[Role::Parameter, Role::Gradient, Role::Momentum])),
-        bytes(of(&[Role::Activation]))
+        bytes(activations - (alone - shared)),
+        bytes(alone),
+        bytes(activations)
     ));
+}
+
+/// Bytes of a training step's buffers on a device, where tensors that are not needed together share their memory.
+fn shared_bytes(plan: &Plan) -> u64 {
+    Sharing::of(plan, u64::MAX).bytes()
 }
 
 fn ops(plan: &Plan, dispatches: &[usize]) {
@@ -250,7 +258,8 @@ fn as_json(
         "model": network.name,
         "batch": plan.batch,
         "parameters": plan.parameter_count(),
-        "memory_bytes": plan.bytes(),
+        "memory_bytes": shared_bytes(plan),
+        "memory_bytes_unshared": plan.bytes(),
         "flops": plan.flops(),
         "dispatches": dispatches.iter().sum::<usize>(),
         "layers": layers.collect::<Vec<_>>(),

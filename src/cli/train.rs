@@ -6,11 +6,12 @@ mod sparkline;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use shadegrad::cache_folder::cache_folder;
 use shadegrad::data::{DataSpec, Dataset, Loaded, Options};
-use shadegrad::gpu::Adapter;
+use shadegrad::gpu::{Adapter, DeviceKind};
 use shadegrad::machine::GpuOptions;
 use shadegrad::ops::custom::CustomKernel;
 use shadegrad::ops::{Selection, Tuned};
@@ -103,22 +104,25 @@ pub struct TrainArgs {
     /// Time the variants again, whatever was found before
     #[arg(long, conflicts_with = "no_tune")]
     retune: bool,
-    /// Stream the images from memory instead of keeping them on the GPU
+    /// Stream the images from memory instead of keeping them on the GPU; always so on a software adapter, which has no memory of its own
     #[arg(long)]
     stream: bool,
 }
 
 pub fn run(arguments: &TrainArgs) -> Result<()> {
+    let begun = Instant::now();
     let plan = match &arguments.resume {
         None => request::begin(arguments)?,
         Some(run) => request::resume(arguments, run)?,
     };
     plan.settings.check()?;
     let adapter = arguments.device.open()?;
-    let resident_bytes = if arguments.stream { 0 } else { GpuOptions::default().resident_bytes };
+    // A software adapter's memory is the host's own: a second copy of the images would only be one.
+    let software = adapter.as_ref().is_some_and(|adapter| adapter.info.kind == DeviceKind::Software);
+    let resident_bytes = if arguments.stream || software { 0 } else { GpuOptions::default().resident_bytes };
     let tuned = plan.choices.map_or_else(Tuned::default, |choices| choices.on(adapter.as_ref()));
     let selection = Selection::new(plan.kernels).with_tuned(tuned);
-    let gpu_options = GpuOptions { selection, resident_bytes, ..GpuOptions::default() };
+    let gpu_options = GpuOptions { selection, resident_bytes, cache_folder: cache_folder(), ..GpuOptions::default() };
     match &adapter {
         Some(adapter) => accept(adapter, gpu_options.selection.custom())?,
         None if !gpu_options.selection.custom().is_empty() => {
@@ -143,6 +147,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         checks: arguments.device.checks(),
         gpu_options,
         tuner: plan.tuner,
+        begun,
     });
     let mut run = None;
     let result = watch(&job, &mut run);

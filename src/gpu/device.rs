@@ -1,25 +1,35 @@
 //! The device and its queue. Whatever the driver does — refuses, goes quiet, is lost, panics inside wgpu — ends in an `Error::Gpu`.
 
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::created::Counters;
 use super::kernel::{Checks, Kernels};
+use super::pipelines::Pipelines;
+use super::readback::Readback;
 use super::{Adapter, AdapterInfo, Buffer, DeviceKind, Encoder};
 use crate::error::{Error, Result};
 
-/// An open adapter. Belongs to one thread: wgpu's error scopes are per thread.
+/// An open adapter. One thread works with it; others only help to build kernels.
 pub struct Device {
     info: AdapterInfo,
     checks: Checks,
     subgroup_lanes: u32,
     pub(super) inner: wgpu::Device,
     pub(super) queue: wgpu::Queue,
-    pub(super) kernels: RefCell<Kernels>,
+    pub(super) kernels: Kernels,
+    /// Where compiled kernels are kept between two starts.
+    pub(super) pipelines: Option<Pipelines>,
+    pub(super) readback: Readback,
+    pub(super) counters: Counters,
     /// The first thing that went wrong outside any error scope, device loss included.
     trouble: Arc<Mutex<Option<String>>>,
 }
+
+/// Features that are asked for where they are there; none costs anything until it is used.
+const WANTED: wgpu::Features =
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP).union(wgpu::Features::PIPELINE_CACHE);
 
 /// Work handed to the GPU.
 #[derive(Clone, Debug)]
@@ -37,8 +47,7 @@ impl Device {
     pub fn open(adapter: &Adapter, checks: Checks) -> Result<Self> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadegrad"),
-            // Only asked for where they are there; timestamps cost nothing until a pass is timed.
-            required_features: adapter.inner.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+            required_features: adapter.inner.features() & WANTED,
             required_limits: adapter.inner.limits(),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
@@ -65,7 +74,10 @@ impl Device {
             subgroup_lanes,
             inner,
             queue,
-            kernels: RefCell::default(),
+            kernels: Kernels::default(),
+            pipelines: None,
+            readback: Readback::default(),
+            counters: Counters::default(),
             trouble,
         })
     }
@@ -97,24 +109,6 @@ impl Device {
     /// Uploads elements of 4 bytes, before whatever is submitted next.
     pub fn write<T: bytemuck::Pod>(&self, buffer: &Buffer, first: usize, values: &[T]) {
         self.queue.write_buffer(&buffer.inner, first as u64 * 4, bytemuck::cast_slice(values));
-    }
-
-    /// Reads `length` elements from element `first`, after everything submitted so far.
-    ///
-    /// # Errors
-    /// A lost or silent device.
-    pub fn read<T: bytemuck::Pod>(&self, buffer: &Buffer, first: usize, length: usize) -> Result<Vec<T>> {
-        let bytes = length as u64 * 4;
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.create_buffer("readback", bytes.max(4), usage)?;
-        let submission = self.submit(|encoder| {
-            encoder.copy_buffer_to_buffer(&buffer.inner, first as u64 * 4, &staging, 0, bytes);
-        })?;
-        staging.slice(..).map_async(wgpu::MapMode::Read, |_| {});
-        self.wait(&submission)?;
-        let view = staging.slice(..bytes).get_mapped_range().map_err(|error| self.failure(&error.to_string()))?;
-        // Not cast_slice: the mapped bytes need not be aligned for T on every driver.
-        Ok(view.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect())
     }
 
     /// Records commands and hands them to the GPU.
@@ -158,6 +152,7 @@ impl Device {
     }
 
     pub(super) fn create_buffer(&self, name: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        Counters::add(&self.counters.buffers);
         let descriptor = wgpu::BufferDescriptor { label: Some(name), size: bytes, usage, mapped_at_creation: false };
         let (buffer, error) = self.guarded(|| {
             let out_of_memory = self.inner.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -174,6 +169,11 @@ impl Device {
             ))
             .with_hint("lower --batch")),
         }
+    }
+
+    pub(super) fn create_bind_group(&self, descriptor: &wgpu::BindGroupDescriptor<'_>) -> Result<wgpu::BindGroup> {
+        Counters::add(&self.counters.bind_groups);
+        self.guarded(|| self.inner.create_bind_group(descriptor))
     }
 
     /// Runs wgpu calls that may panic on a lost device.
@@ -193,7 +193,7 @@ impl Device {
         }
     }
 
-    fn failure(&self, text: &str) -> Error {
+    pub(super) fn failure(&self, text: &str) -> Error {
         Error::gpu(format!("{}: {text}", self.info.name)).with_hint(
             "the driver may have reset the GPU: lower --batch, update the driver, or try --device with another adapter",
         )

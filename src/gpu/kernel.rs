@@ -1,8 +1,11 @@
 //! Compute pipelines, built once for each (shader, entry point, specialisation).
 
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use rayon::prelude::*;
+
+use super::created::Counters;
 use super::shader::{Access, EntryPoint};
 use super::{Device, Dispatch, MAX_STORAGE_BUFFERS};
 use crate::error::{Error, Result};
@@ -26,13 +29,14 @@ pub(super) struct Kernel {
     pub uses_step: bool,
 }
 
+/// What a device has built so far.
 #[derive(Default)]
 pub(super) struct Kernels {
-    modules: HashMap<&'static str, wgpu::ShaderModule>,
-    kernels: HashMap<Key, Rc<Kernel>>,
+    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    kernels: Mutex<HashMap<Key, Arc<Kernel>>>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Key {
     shader: &'static str,
     entry_point: &'static str,
@@ -40,25 +44,57 @@ struct Key {
     constants: Vec<(&'static str, u64)>,
 }
 
-impl Device {
-    /// The kernel of a dispatch, built at its first use.
-    pub(super) fn kernel(&self, dispatch: &Dispatch) -> Result<Rc<Kernel>> {
+impl Key {
+    fn new(dispatch: &Dispatch) -> Self {
         let constants = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits()));
-        let key =
-            Key { shader: dispatch.shader.name, entry_point: dispatch.entry_point, constants: constants.collect() };
-        if let Some(kernel) = self.kernels.borrow().kernels.get(&key) {
-            return Ok(Rc::clone(kernel));
+        Self { shader: dispatch.shader.name, entry_point: dispatch.entry_point, constants: constants.collect() }
+    }
+}
+
+/// A map that its device keeps; a thread that panicked while it held one has left it whole.
+fn lock<T>(map: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn entry_point(dispatch: &Dispatch) -> Result<&'static EntryPoint> {
+    let Dispatch { shader, entry_point, .. } = dispatch;
+    let unknown = || Error::usage(format!("shaders/{}.wgsl has no entry point {entry_point}", shader.name));
+    shader.reflection().entry_point(entry_point).ok_or_else(unknown)
+}
+
+/// What `task` makes of each dispatch, side by side; the first error in their order, not in that of the threads.
+fn each<K: Ord + Sync, T: Send>(
+    dispatches: &BTreeMap<K, &Dispatch>,
+    task: impl Fn(&Dispatch) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let results: Vec<Result<T>> = dispatches.par_iter().map(|(_, dispatch)| task(dispatch)).collect();
+    results.into_iter().collect()
+}
+
+impl Device {
+    /// The kernels of dispatches, in their order. Those that are new are built side by side: a driver may take its time over each.
+    pub(super) fn kernels(&self, dispatches: &[&Dispatch]) -> Result<Vec<Arc<Kernel>>> {
+        let missing: BTreeMap<Key, &Dispatch> = {
+            let kernels = lock(&self.kernels.kernels);
+            let keyed = dispatches.iter().map(|&dispatch| (Key::new(dispatch), dispatch));
+            keyed.filter(|(key, _)| !kernels.contains_key(key)).collect()
+        };
+        each(&missing, |dispatch| self.accept(dispatch))?;
+        let shaders: BTreeMap<&str, &Dispatch> =
+            missing.values().map(|&dispatch| (dispatch.shader.name, dispatch)).collect();
+        each(&shaders, |dispatch| self.build_module(dispatch))?;
+        let built = each(&missing, |dispatch| self.build(dispatch))?;
+        if !built.is_empty() {
+            self.keep_pipelines();
         }
-        let kernel = Rc::new(self.build(dispatch)?);
-        self.kernels.borrow_mut().kernels.insert(key, Rc::clone(&kernel));
-        Ok(kernel)
+        let mut kernels = lock(&self.kernels.kernels);
+        kernels.extend(missing.into_keys().zip(built.into_iter().map(Arc::new)));
+        Ok(dispatches.iter().map(|dispatch| Arc::clone(&kernels[&Key::new(dispatch)])).collect())
     }
 
-    fn build(&self, dispatch: &Dispatch) -> Result<Kernel> {
-        let reflection = dispatch.shader.reflection();
-        let entry = reflection.entry_point(dispatch.entry_point).ok_or_else(|| {
-            Error::usage(format!("shaders/{}.wgsl has no entry point {}", dispatch.shader.name, dispatch.entry_point))
-        })?;
+    /// What of a kernel can be refused before the driver sees it.
+    fn accept(&self, dispatch: &Dispatch) -> Result<()> {
+        let (reflection, entry) = (dispatch.shader.reflection(), entry_point(dispatch)?);
         let storage = entry.bindings.iter().filter(|binding| binding.access != Access::Uniform).count();
         if storage > MAX_STORAGE_BUFFERS {
             return Err(Error::usage(format!(
@@ -86,12 +122,19 @@ impl Device {
             }
         }
 
-        let module = self.module(dispatch)?;
+        Ok(())
+    }
+
+    fn build(&self, dispatch: &Dispatch) -> Result<Kernel> {
+        let entry = entry_point(dispatch)?;
+        let module = lock(&self.kernels.modules)[dispatch.shader.name].clone();
         let layout = self.layout(entry);
         let step_layout = self.step_layout();
         let uses_step = entry.bindings.iter().any(|binding| binding.group == 1);
         let groups = [Some(&layout), uses_step.then_some(&step_layout)];
+        Counters::add(&self.counters.pipelines);
         let pipeline = self.guarded(|| {
+            // Scopes are this thread's own.
             let scope = self.inner.push_error_scope(wgpu::ErrorFilter::Validation);
             let internal = self.inner.push_error_scope(wgpu::ErrorFilter::Internal);
             let pipeline_layout = self.inner.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -109,7 +152,7 @@ impl Device {
                     // Ours write workgroup memory before they read it; others may count on WGSL's zeros.
                     zero_initialize_workgroup_memory: !dispatch.shader.is_ours,
                 },
-                cache: None,
+                cache: self.pipeline_cache(),
             });
             let internal = pollster::block_on(internal.pop());
             let invalid = pollster::block_on(scope.pop());
@@ -122,10 +165,11 @@ impl Device {
         Ok(Kernel { pipeline, layout, bindings, uses_step })
     }
 
-    fn module(&self, dispatch: &Dispatch) -> Result<wgpu::ShaderModule> {
+    /// Makes the module of a dispatch's shader, unless it is there.
+    fn build_module(&self, dispatch: &Dispatch) -> Result<()> {
         let name = dispatch.shader.name;
-        if let Some(module) = self.kernels.borrow().modules.get(name) {
-            return Ok(module.clone());
+        if lock(&self.kernels.modules).contains_key(name) {
+            return Ok(());
         }
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(name),
@@ -133,6 +177,7 @@ impl Device {
         };
         // A user's file keeps its checks, whatever the device is asked for.
         let checks = if dispatch.shader.is_ours { self.checks() } else { Checks::Checked };
+        Counters::add(&self.counters.shader_modules);
         let module = self.guarded(|| match checks {
             Checks::Checked => self.inner.create_shader_module(descriptor),
             // SAFETY: the source is a file of this crate; tests/kernels.rs runs every kernel unchecked, over the sizes around each
@@ -141,8 +186,8 @@ impl Device {
                 self.inner.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
             },
         })?;
-        self.kernels.borrow_mut().modules.insert(name, module.clone());
-        Ok(module)
+        lock(&self.kernels.modules).insert(name, module);
+        Ok(())
     }
 
     fn layout(&self, entry: &EntryPoint) -> wgpu::BindGroupLayout {

@@ -2,14 +2,18 @@
 
 mod adapter;
 mod buffer;
+mod created;
 mod device;
 mod kernel;
+mod pipelines;
 mod program;
+mod readback;
 mod shader;
 mod timing;
 
 pub use adapter::{Adapter, AdapterInfo, AdapterLimits, Adapters, Choice, DeviceKind, install_hint};
 pub use buffer::{Buffer, BufferSlice};
+pub use created::Created;
 pub use device::{Device, Submission};
 pub use kernel::Checks;
 pub(crate) use program::params;

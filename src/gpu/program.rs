@@ -1,6 +1,6 @@
 //! A list of dispatches with their pipelines, params and bind groups built once, replayed at every step.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::kernel::Kernel;
 use super::shader::Access;
@@ -112,11 +112,11 @@ impl StepTable {
         let buffer = device.create_buffer("steps", bytes.len() as u64, usage)?;
         let size = std::num::NonZeroU64::new(OFFSET_ALIGNMENT);
         let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &buffer, offset: 0, size });
-        let group = device.inner.create_bind_group(&wgpu::BindGroupDescriptor {
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("steps"),
             layout: &device.step_layout(),
             entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
-        });
+        })?;
         Ok(Self { buffer, group, rows, bytes })
     }
 
@@ -136,7 +136,7 @@ impl StepTable {
 }
 
 struct Launch {
-    kernel: Rc<Kernel>,
+    kernel: Arc<Kernel>,
     group: wgpu::BindGroup,
     grid: [u32; 2],
 }
@@ -178,11 +178,11 @@ impl Program {
         let params = device.create_buffer("params", bytes.len() as u64, usage)?;
         device.queue.write_buffer(&params, 0, &bytes);
 
-        let mut launches = Vec::with_capacity(dispatches.len());
-        for (index, (dispatch, operands)) in dispatches.iter().enumerate() {
-            launches.push(launch(device, dispatch, operands, &params, index as u64 * stride)?);
-        }
-        Ok(Self { launches })
+        let kernels = device.kernels(&dispatches.iter().map(|(dispatch, _)| dispatch).collect::<Vec<_>>())?;
+        let launches = dispatches.iter().zip(kernels).enumerate().map(|(index, ((dispatch, operands), kernel))| {
+            launch(device, dispatch, kernel, operands, &params, index as u64 * stride)
+        });
+        Ok(Self { launches: launches.collect::<Result<_>>()? })
     }
 
     /// Dispatches of one step.
@@ -224,11 +224,11 @@ impl Program {
 fn launch(
     device: &Device,
     dispatch: &Dispatch,
+    kernel: Arc<Kernel>,
     operands: &[BufferSlice],
     params: &wgpu::Buffer,
     params_offset: u64,
 ) -> Result<Launch> {
-    let kernel = device.kernel(dispatch)?;
     agree(dispatch, &kernel.bindings)?;
     let mut entries = Vec::with_capacity(kernel.bindings.len());
     for binding in &kernel.bindings {
@@ -246,7 +246,7 @@ fn launch(
     }
     let descriptor =
         wgpu::BindGroupDescriptor { label: Some(dispatch.entry_point), layout: &kernel.layout, entries: &entries };
-    let group = device.guarded(|| device.inner.create_bind_group(&descriptor))?;
+    let group = device.create_bind_group(&descriptor)?;
     Ok(Launch { kernel, group, grid: fold(dispatch.workgroups)? })
 }
 

@@ -4,21 +4,18 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::cpu::{diverged, image_shape};
+use super::cpu::diverged;
 use super::inference::{self, GpuInference};
 use super::loader::Loader;
 use super::memory::Memory;
-use super::records::{pack, words};
+use super::planned::{GpuOptions, MAX_STEPS, Planned};
+use super::records::words;
 use super::{Classifier, MAX_SEGMENT, Machine, Segment, Setup, State};
 use crate::data::{Dataset, Split};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Device, Program, StepRow, StepTable, Submission};
-use crate::nn::{Images, Plan, PlanRequest, TensorId};
-use crate::ops::Selection;
+use crate::nn::{Images, Plan, Sharing, TensorId};
 use crate::ops::nonfinite::FINITE;
-
-/// Steps in one submit at most.
-const MAX_STEPS: usize = 128;
 
 /// What one submit should take: long enough to hide its cost, short enough for a responsive desktop and Ctrl-C.
 const SUBMIT_TIME: Duration = Duration::from_millis(40);
@@ -26,31 +23,8 @@ const SUBMIT_TIME: Duration = Duration::from_millis(40);
 /// Submits that the GPU has not finished.
 const IN_FLIGHT: usize = 2;
 
-/// Images that the steps of one submit use at most, unless one step alone uses more.
-const MAX_SUBMIT_IMAGES: usize = 1 << 20;
-
-/// Bytes of the window that streamed records pass through.
-const WINDOW_BYTES: usize = 16 << 20;
-
 /// Records that one upload takes along, so that the staging memory stays small.
 const UPLOAD_RECORDS: usize = 2048;
-
-/// How a GPU runs a plan.
-#[derive(Clone, Debug)]
-pub struct GpuOptions {
-    /// The kernel of every op.
-    pub selection: Selection,
-    /// Whether one kernel does what several in a row would, where there is one that can; not where that would leave out a user's own.
-    pub fused: bool,
-    /// Images stay on the GPU when they take no more bytes than this; else they stream from a loader thread.
-    pub resident_bytes: u64,
-}
-
-impl Default for GpuOptions {
-    fn default() -> Self {
-        Self { selection: Selection::default(), fused: true, resident_bytes: 1 << 30 }
-    }
-}
 
 /// A GPU, training.
 pub struct GpuMachine<'a> {
@@ -68,60 +42,9 @@ pub struct GpuMachine<'a> {
     /// Batches that one submit may use.
     window: usize,
     rows: Vec<StepRow>,
+    /// Of the images of a submit, where they stream.
+    records: Vec<u32>,
     host_time: Duration,
-}
-
-/// How the training images are laid out on the GPU, and how many batches of them a submit may use.
-struct Layout {
-    images: Images,
-    resident: bool,
-    window: usize,
-}
-
-impl Layout {
-    fn new(setup: &Setup<'_>, max_bytes: u64, options: &GpuOptions) -> Self {
-        let (dataset, batch) = (setup.dataset, setup.batch as usize);
-        let (shape, classes) = (image_shape(dataset), dataset.classes.len() as u32);
-        let record_bytes = 4 * words(dataset.shape.len(), 1);
-        let total = record_bytes as u64 * dataset.train.len() as u64;
-        let window = (MAX_SUBMIT_IMAGES / batch).clamp(1, MAX_STEPS);
-        let order = setup.batch.saturating_mul(window as u32);
-        if total <= options.resident_bytes
-            && let Some(images) = Images::resident(shape, classes, dataset.train.len() as u32, order, max_bytes)
-        {
-            return Self { images, resident: true, window };
-        }
-        let window = (WINDOW_BYTES / record_bytes.saturating_mul(batch)).clamp(1, window);
-        let records = setup.batch.saturating_mul(window as u32);
-        Self { images: Images::streamed(shape, classes, records), resident: false, window }
-    }
-}
-
-/// A step as it is trained.
-struct Planned {
-    layout: Layout,
-    plan: Plan,
-    /// Whether kernels do what they can do together.
-    fused: bool,
-}
-
-impl Planned {
-    fn new(device: &Device, setup: &Setup<'_>, options: &GpuOptions) -> Result<Self> {
-        let max_bytes = device.max_binding_bytes();
-        let layout = Layout::new(setup, max_bytes, options);
-        let planned = |fused| {
-            PlanRequest { network: setup.network, images: layout.images, batch: setup.batch, max_bytes, fused }
-                .training(&setup.optimiser, &setup.noise, MAX_SEGMENT)
-        };
-        let mut plan = planned(options.fused)?;
-        let mut kernels = options.selection.custom().iter();
-        let fused = kernels.all(|kernel| plan.steps.iter().any(|step| step.op.name() == kernel.op())) && options.fused;
-        if fused != options.fused {
-            plan = planned(fused)?;
-        }
-        plan.fits(max_bytes)?;
-        Ok(Self { layout, plan, fused })
-    }
 }
 
 impl<'a> GpuMachine<'a> {
@@ -130,11 +53,15 @@ impl<'a> GpuMachine<'a> {
     pub fn new(device: Device, setup: &Setup<'a>, options: &GpuOptions) -> Result<Self> {
         let dataset = setup.dataset;
         let Planned { layout, plan, fused } = Planned::new(&device, setup, options)?;
-        let mut memory = Memory::new(&device, &plan, &[])?;
+        let max_bytes = device.max_binding_bytes();
+        let sharing = if options.keep_tensors { Sharing::none(&plan) } else { Sharing::of(&plan, max_bytes) };
+        let mut memory = Memory::new(&device, &plan, sharing, &[])?;
         let program = memory.program(&device, &plan, &options.selection)?;
         let window = inference::window(dataset.shape, plan.classes, dataset.test.len());
         let parameters = memory.buffer(&plan, "parameters");
         let inference = GpuInference::new(&device, setup.network, window, &options.selection, fused, Some(parameters))?;
+        // What is read at a printed line and for a checkpoint.
+        device.prepare_reads(plan.parameter_length.max(MAX_SEGMENT as usize))?;
         let machine = Self {
             table: StepTable::new(&device, MAX_STEPS)?,
             device,
@@ -147,6 +74,7 @@ impl<'a> GpuMachine<'a> {
             resident: layout.resident,
             window: layout.window,
             rows: Vec::with_capacity(MAX_STEPS),
+            records: Vec::new(),
             host_time: Duration::ZERO,
         };
         machine.device.write(machine.memory.buffer(&machine.plan, "status"), 0, &[FINITE; 2]);
@@ -181,39 +109,43 @@ impl<'a> GpuMachine<'a> {
     /// The value of an f32 tensor of the last step, by name: `conv1.output`, `fc2.grad_weight` …
     ///
     /// # Errors
-    /// A lost or silent device.
+    /// As `bits`.
     pub fn tensor(&self, name: &str) -> Result<Option<Vec<f32>>> {
         let Some(id) = self.plan.find(name) else { return Ok(None) };
-        let (buffer, offset) = self.memory.locate(&self.plan, id);
-        self.device.read(buffer, offset, self.plan.tensor(id).length()).map(Some)
+        Ok(Some(self.bits(id)?.into_iter().map(f32::from_bits).collect()))
     }
 
     /// The bits of a tensor of the last step, of whatever element.
     ///
     /// # Errors
-    /// A lost or silent device.
+    /// A tensor that was not kept, see [`GpuOptions::keep_tensors`]; a lost or silent device.
     pub fn bits(&self, id: TensorId) -> Result<Vec<u32>> {
+        let tensor = self.plan.tensor(id);
+        if self.memory.is_shared(&self.plan, id) {
+            return Err(Error::usage(format!("{} was not kept", tensor.name)));
+        }
         let (buffer, offset) = self.memory.locate(&self.plan, id);
-        self.device.read(buffer, offset, self.plan.tensor(id).length())
+        self.device.read(buffer, offset, tensor.length())
     }
 
     /// All training images, over as many buffers as they need.
     fn upload(&self, images: &Images) -> Result<()> {
-        let mut records = Vec::new();
         let mut first = 0;
         for (place, &count) in images.records.iter().enumerate() {
             let buffer = self.memory.buffer(&self.plan, &format!("records_{place}"));
-            let end = first + count as usize;
-            for part in (first..end).step_by(UPLOAD_RECORDS) {
-                records.clear();
-                let part = part..end.min(part + UPLOAD_RECORDS);
-                pack(&self.dataset.train, self.plan.channels, part.clone(), &mut records);
-                self.device.write(buffer, words(self.dataset.shape.len(), part.start - first), &records);
-                // Frees the staging memory of this part.
-                let submission = self.device.submit(|_| {})?;
-                self.device.wait(&submission)?;
-            }
-            first = end;
+            let images: Vec<u32> = (first..first + count).collect();
+            std::thread::scope(|scope| -> Result<()> {
+                let loader = Loader::spawn(scope, self.dataset, &images, UPLOAD_RECORDS);
+                for part in (0..images.len()).step_by(UPLOAD_RECORDS) {
+                    let offset = words(self.dataset.shape.len(), part);
+                    loader.next(|records| self.device.write(buffer, offset, records));
+                    // Frees the staging memory of this part.
+                    let submission = self.device.submit(|_| {})?;
+                    self.device.wait(&submission)?;
+                }
+                Ok(())
+            })?;
+            first += count;
         }
         Ok(())
     }
@@ -232,11 +164,12 @@ impl<'a> GpuMachine<'a> {
         match loader {
             None => self.device.write(self.memory.buffer(&self.plan, "order"), 0, images),
             Some(loader) => {
-                let buffer = self.memory.buffer(&self.plan, "records_0");
-                for step in 0..steps {
-                    let first = words(self.dataset.shape.len(), step * batch);
-                    loader.next(|records| self.device.write(buffer, first, records));
+                // Together: every write costs as much as several of these copies.
+                self.records.clear();
+                for _ in 0..steps {
+                    loader.next(|records| self.records.extend_from_slice(records));
                 }
+                self.device.write(self.memory.buffer(&self.plan, "records_0"), 0, &self.records);
             }
         }
         self.rows.clear();

@@ -10,14 +10,14 @@ use crate::data::{ImageShape, Split};
 use crate::error::Result;
 use crate::geometry::product;
 use crate::gpu::{Buffer, Device, Program, StepRow, StepTable, Submission};
-use crate::nn::{Images, Network, Plan, PlanRequest};
+use crate::nn::{Images, Network, Plan, PlanRequest, Sharing};
 use crate::ops::Selection;
 
 /// A network on a GPU or on the CPU reference, for its logits alone.
 pub struct Inference(Engine);
 
 enum Engine {
-    Gpu(Device, Box<GpuInference>),
+    Gpu(Box<Device>, Box<GpuInference>),
     Cpu(CpuInference),
 }
 
@@ -38,7 +38,7 @@ impl Inference {
         Ok(Self(match device {
             Some(device) => {
                 let inference = GpuInference::new(&device, network, images, selection, true, None)?;
-                Engine::Gpu(device, Box::new(inference))
+                Engine::Gpu(Box::new(device), Box::new(inference))
             }
             None => Engine::Cpu(CpuInference::new(network, images)?),
         }))
@@ -98,8 +98,8 @@ impl GpuInference {
         let room = max_bytes / (4 * largest.unwrap_or(1) as u64).max(1);
         images.records[0] = images.records[0].min(u32::try_from(room).unwrap_or(u32::MAX)).max(1);
         let plan = PlanRequest { network, images, batch: images.records[0], max_bytes, fused }.inference()?;
-        let shared: Vec<_> = parameters.map(|buffer| ("parameters", buffer)).into_iter().collect();
-        let mut memory = Memory::new(device, &plan, &shared)?;
+        let given: Vec<_> = parameters.map(|buffer| ("parameters", buffer)).into_iter().collect();
+        let mut memory = Memory::new(device, &plan, Sharing::of(&plan, max_bytes), &given)?;
         let program = memory.program(device, &plan, selection)?;
         Ok(Self { plan, memory, program, table: StepTable::new(device, 1)? })
     }

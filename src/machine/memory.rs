@@ -2,29 +2,33 @@
 
 use crate::error::Result;
 use crate::gpu::{Buffer, BufferSlice, Device, Program};
-use crate::nn::{Plan, Tensor, TensorId};
+use crate::nn::{Plan, Sharing, Tensor, TensorId};
 use crate::ops::{Lowering, Selection};
 
-/// One buffer a storage, and the program of one step.
+/// The buffers of the storages, and those that ops need for themselves.
 pub struct Memory {
     buffers: Vec<Buffer>,
+    sharing: Sharing,
     scratch: Vec<Buffer>,
 }
 
 impl Memory {
-    /// Allocates the storages of `plan`; those named in `shared` are taken from there instead.
+    /// Allocates the storages of `plan` as `sharing` has them; those named in `given` are taken from there instead.
     ///
     /// # Errors
     /// A storage that does not fit.
-    pub fn new(device: &Device, plan: &Plan, shared: &[(&str, &Buffer)]) -> Result<Self> {
-        let mut buffers = Vec::with_capacity(plan.storages.len());
-        for storage in &plan.storages {
-            buffers.push(match shared.iter().find(|(name, _)| *name == storage.name) {
+    pub fn new(device: &Device, plan: &Plan, sharing: Sharing, given: &[(&str, &Buffer)]) -> Result<Self> {
+        let mut buffers = Vec::with_capacity(sharing.buffers.len());
+        for (place, &length) in sharing.buffers.iter().enumerate() {
+            // The first of those in it, which is its only one unless they are activations.
+            let storage = sharing.places.iter().position(|at| at.buffer == place);
+            let name = storage.map_or("", |storage| &plan.storages[storage].name);
+            buffers.push(match given.iter().find(|(given, _)| *given == name) {
                 Some((_, buffer)) => (*buffer).clone(),
-                None => Buffer::new(device, &storage.name, storage.length)?,
+                None => Buffer::new(device, name, length)?,
             });
         }
-        Ok(Self { buffers, scratch: Vec::new() })
+        Ok(Self { buffers, sharing, scratch: Vec::new() })
     }
 
     /// Builds the program with the kernel that `selection` has for every op. Ops follow each other, so all share the same scratch
@@ -51,10 +55,10 @@ impl Memory {
         Program::new(device, &dispatches)
     }
 
-    /// The buffer of a storage.
+    /// The buffer of a storage that has one of its own.
     pub fn buffer(&self, plan: &Plan, name: &str) -> &Buffer {
         match plan.storages.iter().position(|storage| storage.name == name) {
-            Some(place) => &self.buffers[place],
+            Some(storage) => &self.buffers[self.sharing.places[storage].buffer],
             None => unreachable!("the plan has a storage {name}"),
         }
     }
@@ -62,7 +66,13 @@ impl Memory {
     /// The buffer of a tensor, and where in it the tensor begins.
     pub fn locate(&self, plan: &Plan, id: TensorId) -> (&Buffer, usize) {
         let Tensor { storage, offset, .. } = plan.tensor(id);
-        (&self.buffers[*storage], *offset)
+        let place = self.sharing.places[*storage];
+        (&self.buffers[place.buffer], place.offset + offset)
+    }
+
+    /// Whether a tensor's memory is another's at another time.
+    pub fn is_shared(&self, plan: &Plan, id: TensorId) -> bool {
+        self.sharing.is_shared(plan.tensor(id).storage)
     }
 
     fn slice(&self, plan: &Plan, id: TensorId) -> BufferSlice {
@@ -71,8 +81,8 @@ impl Memory {
     }
 
     /// Bytes allocated, buffers taken from elsewhere not counted.
-    pub fn bytes(&self, shared: &[&str]) -> u64 {
-        let own = self.buffers.iter().filter(|buffer| !shared.contains(&buffer.name()));
+    pub fn bytes(&self, given: &[&str]) -> u64 {
+        let own = self.buffers.iter().filter(|buffer| !given.contains(&buffer.name()));
         own.chain(&self.scratch).map(Buffer::size).sum()
     }
 }

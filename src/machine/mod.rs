@@ -5,11 +5,13 @@ mod gpu;
 mod inference;
 mod loader;
 mod memory;
+mod planned;
 mod records;
 
 pub use cpu::{CpuMachine, Observer};
-pub use gpu::{GpuMachine, GpuOptions};
+pub use gpu::GpuMachine;
 pub use inference::Inference;
+pub use planned::GpuOptions;
 pub use records::augmented_image;
 
 use crate::data::{Dataset, Split};

@@ -11,6 +11,7 @@ mod plan;
 mod plan_builder;
 mod plan_request;
 mod pytorch;
+mod sharing;
 
 pub use images::Images;
 pub use initialise::initialise;
@@ -19,3 +20,4 @@ pub use network::{Activation, NamedLayer, Network, PRESETS};
 pub use noise::Noise;
 pub use plan::{Optimiser, Parameter, Phase, Plan, PlanStep, Role, Storage, Tensor, TensorId};
 pub use plan_request::PlanRequest;
+pub use sharing::{Place, Sharing};

@@ -88,6 +88,9 @@ pub enum Event {
         images_per_second: f64,
         /// Share of those seconds, in this process, that the host spent on preparing, recording and submitting steps, 0 to 1.
         host_share: f64,
+        /// From the beginning of this process's work to the end of its first step; none where no step was left to do.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        first_step_seconds: Option<f64>,
         weights_sha256: String,
     },
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::{Evaluation, Predictions, Settings};
 use crate::data::Dataset;
@@ -23,6 +24,8 @@ pub struct Job {
     /// Chooses the kernels that `gpu_options` leaves open; without one the default ones run.
     pub tuner: Option<Tuner>,
     pub run: RunTarget,
+    /// When whoever asks for it began, which the first step is timed from.
+    pub begun: Instant,
 }
 
 impl Job {

@@ -19,6 +19,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 /// What is known once there is a machine.
 pub(super) struct Facts {
+    pub data: DataRecord,
     pub dispatches: usize,
     pub resident: bool,
     pub tuning: Tuning,
@@ -37,6 +38,8 @@ pub(super) struct Trainer<'a, M> {
     segment_rates: Vec<f32>,
     /// Time in training since this process began; `position.seconds` is the time before.
     trained: Duration,
+    /// Seconds from the beginning of the process's work to the end of the first step.
+    first_step: Option<f64>,
     /// Step of the checkpoint on disk.
     saved: u64,
     saved_at: Instant,
@@ -55,7 +58,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
         stop: &'a Stop,
     ) -> Result<Self> {
         let settings = &job.settings;
-        let data = DataRecord::new(&job.dataset);
+        let data = facts.data;
         let (folder, position, warning) = if let RunTarget::Resume(run) = &job.run {
             // Held from here on: nobody else may move what is read now.
             let mut folder = RunFolder::open(run)?;
@@ -123,6 +126,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
             learning_rates: settings.learning_rates(job.batches()),
             segment_rates: Vec::with_capacity(MAX_SEGMENT as usize),
             trained: Duration::ZERO,
+            first_step: None,
             saved: position.step,
             saved_at: Instant::now(),
             evaluated: None,
@@ -264,7 +268,9 @@ impl<'a, M: Machine> Trainer<'a, M> {
         let (epoch, step, batches) = (self.position.epoch, self.position.step, self.job.batches());
         let steps = u64::from(batches) * u64::from(settings.epochs);
         let started = Instant::now();
+        let (begun, first_step) = (self.job.begun, &mut self.first_step);
         let mut proceed = |done: u32| {
+            first_step.get_or_insert_with(|| begun.elapsed().as_secs_f64());
             let images_per_second = f64::from(done) * size as f64 / started.elapsed().as_secs_f64();
             events.send(Event::Progress { epoch, step: step + u64::from(done), steps, images_per_second }).ok();
             !stop.is_requested() && saved_at.elapsed() < CHECKPOINT_EVERY
@@ -335,6 +341,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
             } else {
                 self.machine.host_seconds() / self.trained.as_secs_f64()
             },
+            first_step_seconds: self.first_step,
             weights_sha256: weights_sha256.clone(),
         };
         self.report(done)?;

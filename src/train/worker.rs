@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::trainer::{Facts, Trainer};
-use super::{AdapterRecord, Event, Job, Outcome, Stop};
+use super::{AdapterRecord, DataRecord, Event, Job, Outcome, Stop};
 use crate::error::{Error, Result};
 use crate::gpu::{Adapter, Checks, Device};
 use crate::machine::{CpuMachine, GpuMachine, GpuOptions, Setup};
@@ -39,16 +39,27 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
     match &job.adapter {
         Some(adapter) => {
             let record = AdapterRecord::new(&adapter.info);
-            let device = Device::open(adapter, job.checks)?;
+            let mut device = Device::open(adapter, job.checks)?;
+            if let Some(folder) = &job.gpu_options.cache_folder {
+                device.cache_pipelines(folder);
+            }
             let tuning = tune(job, adapter, &device, &setup, events, stop)?;
             let selection = job.gpu_options.selection.clone().with_tuned(tuning.tuned.clone());
-            let machine = GpuMachine::new(device, &setup, &GpuOptions { selection, ..job.gpu_options.clone() })?;
-            let facts = Facts { dispatches: machine.dispatches(), resident: machine.is_resident(), tuning };
+            let options = GpuOptions { selection, ..job.gpu_options.clone() };
+            // The images are hashed while they are uploaded.
+            let (machine, data) = std::thread::scope(|scope| {
+                let data = scope.spawn(|| DataRecord::new(&job.dataset));
+                (GpuMachine::new(device, &setup, &options), data.join())
+            });
+            let (machine, data) = (machine?, data.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let (dispatches, resident) = (machine.dispatches(), machine.is_resident());
+            let facts = Facts { data, dispatches, resident, tuning };
             Trainer::new(job, machine, record, facts, events, stop)?.run()
         }
         None => {
             let record = AdapterRecord::reference();
-            let facts = Facts { dispatches: 0, resident: false, tuning: Tuning::default() };
+            let data = DataRecord::new(&job.dataset);
+            let facts = Facts { data, dispatches: 0, resident: false, tuning: Tuning::default() };
             Trainer::new(job, CpuMachine::new(&setup)?, record, facts, events, stop)?.run()
         }
     }

@@ -129,7 +129,7 @@ fn the_choice_stays_with_the_run() {
         assert_eq!(repeated.weights_sha256(), whole.weights_sha256());
     }
     assert_eq!((choice(&place, "run"), choice(&place, "again")), (plain.clone(), plain.clone()));
-    assert!(!place.path("cache").exists());
+    assert!(!place.path("cache/tuned").exists());
     // With another batch there are other shapes, and flags win.
     let other = run(&place, "train --config whole --batch 8 --epochs 1 --out other");
     assert!(other.after("tuned: ").contains(" ops in ") && choice(&place, "other") != plain, "{}", other.stdout);
@@ -156,7 +156,7 @@ fn the_choice_stays_with_the_run() {
 fn untuned_runs_say_nothing_and_stay_so() {
     let place = Workplace::new();
     let first = run(&place, &format!("{SETTINGS} --epochs 1 --no-tune --out first"));
-    assert!(!first.stdout.contains("tuned: ") && !place.path("cache").exists(), "{}", first.stdout);
+    assert!(!first.stdout.contains("tuned: ") && !place.path("cache/tuned").exists(), "{}", first.stdout);
     let again = run(&place, "train --config first --out again");
     assert!(!again.stdout.contains("tuned: "), "{}", again.stdout);
     assert_eq!(again.weights_sha256(), first.weights_sha256());

@@ -44,7 +44,7 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
     let setup =
         Setup { network: &network, dataset: &dataset, batch, optimiser: settings.optimiser(), noise: settings.noise() };
     let device = Device::open(&adapter, Checks::Unchecked)?;
-    let mut gpu = GpuMachine::new(device, &setup, &GpuOptions::default())?;
+    let mut gpu = GpuMachine::new(device, &setup, &GpuOptions { keep_tensors: true, ..GpuOptions::default() })?;
     let mut reference = CpuMachine::fused(&setup)?;
     let momentum = vec![0.0; gpu.plan().parameter_length];
     let parameters = initialise(gpu.plan(), settings.seed);

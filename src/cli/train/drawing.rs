@@ -118,12 +118,14 @@ impl<'a> Drawing<'a> {
             Event::Eval { epoch, evaluation, .. } if *epoch < settings.epochs => {
                 bar.set_message(format!("{} of the test images right", percent(evaluation.accuracy)));
             }
-            Event::Done { steps, seconds, images_per_second, host_share, .. } => {
+            Event::Done { steps, seconds, images_per_second, host_share, first_step_seconds, .. } => {
                 bar.finish_and_clear();
                 say("Finished Training");
                 let steps_per_second = if *seconds > 0.0 { *steps as f64 / seconds } else { 0.0 };
+                let first =
+                    first_step_seconds.map_or_else(String::new, |seconds| format!(", the first after {seconds:.1} s"));
                 say(format!(
-                    "{} steps in {}: {steps_per_second:.0} steps/s, {} images/s, host {} of the time",
+                    "{} steps in {}: {steps_per_second:.0} steps/s, {} images/s, host {} of the time{first}",
                     count(*steps),
                     duration(*seconds),
                     count(*images_per_second as u64),
