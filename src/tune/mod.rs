@@ -21,9 +21,12 @@ use crate::units::hexadecimal;
 use cache::Cache;
 pub use record::{Candidate, ELEMENT, MARGIN, Record, winner};
 
-/// Up to so many operations of an op the reference is worth its time, about a tenth of a second, and the plain kernel, which no larger op
-/// has ever run fastest with, is a candidate.
+/// Operations of an op up to which the plain kernel, which no larger one has ever run fastest with, is a candidate, and the reference worth
+/// its time …
 pub const MAX_REFERENCE_FLOPS: u64 = 50_000_000;
+
+/// … where there are at most so many elements to compare as well.
+pub const MAX_REFERENCE_ELEMENTS: usize = 1 << 20;
 
 /// How kernels are chosen by their times.
 #[derive(Clone, Debug, Default)]
@@ -74,12 +77,12 @@ impl Contest {
     /// `None` where there is no choice.
     fn new(op: Box<dyn Op>, step: StepRow, device: &Device) -> Result<Option<Self>> {
         let default = choose(&*op, Some(device));
-        let is_small = is_small(&*op);
+        let has_plain = op.flops() <= MAX_REFERENCE_FLOPS;
         let others = op
             .variants()
             .iter()
             .copied()
-            .filter(|&variant| variant != default && runs_on(device, variant) && (is_small || variant != PLAIN));
+            .filter(|&variant| variant != default && runs_on(device, variant) && (has_plain || variant != PLAIN));
         let variants: Vec<_> = std::iter::once(default).chain(others).collect();
         if variants.len() < 2 {
             return Ok(None);
@@ -89,8 +92,11 @@ impl Contest {
         Ok(Some(Self { case: Case::planned(op, step), default, candidates }))
     }
 
+    /// Whether the reference is worth its time.
     fn is_small(&self) -> bool {
-        is_small(&*self.case.op)
+        let op = &*self.case.op;
+        let elements = op.operands().iter().map(|operand| operand.length).sum::<usize>();
+        op.flops() <= MAX_REFERENCE_FLOPS && elements <= MAX_REFERENCE_ELEMENTS
     }
 
     /// SHA-256 of what the candidates run.
@@ -110,10 +116,6 @@ impl Contest {
     fn has(&self, variant: &str) -> bool {
         self.candidates.iter().any(|(name, _)| *name == variant)
     }
-}
-
-fn is_small(op: &dyn Op) -> bool {
-    op.flops() <= MAX_REFERENCE_FLOPS
 }
 
 /// Chooses a variant for every op of a plan that has several: the one that `selection` has already, else by `tuner`, else none, which is

@@ -1,4 +1,5 @@
-//! The candidates of one op side by side: verified, warmed up, a sample of each in turn. Who falls far behind is given up.
+//! The candidates of one op side by side: verified, warmed up, a sample of each in turn. Who falls far behind is given up; where an execution
+//! takes long, before it is verified, which would take longer. Nothing wins that was not.
 
 use super::Contest;
 use super::record::{Candidate, ELEMENT, Record, winner};
@@ -11,6 +12,10 @@ use crate::ops::Lowering;
 /// A sample takes at least this long, as far as it can: many times what a submit costs.
 const SAMPLE_SECONDS: f64 = 2e-3;
 
+/// The first execution of all may hold what a driver does late, or a clock that has still to rise. One that takes longer than this is a
+/// sample all the same.
+const COLD_SECONDS: f64 = 0.05;
+
 /// Samples of a candidate at most …
 const MAX_SAMPLES: usize = 9;
 
@@ -19,7 +24,7 @@ const MIN_SAMPLES: usize = 3;
 const OP_SECONDS: f64 = 0.15;
 
 /// How many times the best sample of all a candidate's best may be, after its first sample, its second, its third, and from then on.
-const FAR_SLOWER: [f64; 4] = [4.0, 2.0, 2.0, 1.25];
+const FAR_SLOWER: [f64; 4] = [3.0, 2.0, 2.0, 1.25];
 
 struct Racer {
     candidate: Candidate,
@@ -36,7 +41,8 @@ pub fn run(clock: &mut Clock<'_>, contest: &Contest) -> Result<Record> {
     let mut judge = Judge::new(clock.device, contest)?;
     let mut racers: Vec<Racer> = Vec::with_capacity(contest.candidates.len());
     for (place, (variant, lowering)) in contest.candidates.iter().enumerate() {
-        let mut racer = match enter(clock, &mut judge, lowering) {
+        let best = racers.iter().map(Racer::best_us).fold(f64::INFINITY, f64::min);
+        let mut racer = match enter(clock, &mut judge, lowering, best) {
             Ok(racer) => racer,
             // What the driver refuses of the default it will refuse of the training; of the others, nobody needs it.
             Err(error) if place == 0 => return Err(error),
@@ -101,24 +107,37 @@ impl Racer {
     }
 }
 
-/// A candidate with its first sample; out at once where it is wrong.
-fn enter(clock: &Clock<'_>, judge: &mut Judge<'_>, lowering: &Lowering) -> Result<Racer> {
-    if let Some(failure) = judge.failure(clock.device, lowering)? {
-        return Ok(Racer::out(failure));
+/// A candidate with its first sample; out at once where it is wrong. `best` is the best sample so far, in microseconds.
+fn enter(clock: &Clock<'_>, judge: &mut Judge<'_>, lowering: &Lowering, best: f64) -> Result<Racer> {
+    if judge.contest.is_small() {
+        if let Some(failure) = judge.failure(clock.device, lowering)? {
+            return Ok(Racer::out(failure));
+        }
+        return first(clock, judge, lowering);
     }
+    let racer = first(clock, judge, lowering)?;
+    if racer.best_us() > FAR_SLOWER[0] * best {
+        return Ok(racer);
+    }
+    Ok(judge.failure(clock.device, lowering)?.map_or(racer, Racer::out))
+}
+
+fn first(clock: &Clock<'_>, judge: &Judge<'_>, lowering: &Lowering) -> Result<Racer> {
     let work = Work::of_op(clock.device, lowering, std::slice::from_ref(&judge.operands))?;
     let mut executions = 1;
-    loop {
-        let total = clock.total(&work, executions)?;
-        if total >= SAMPLE_SECONDS || executions == MAX_EXECUTIONS {
-            let mut racer = Racer { candidate: Candidate::default(), work: Some(work), executions };
-            racer.add(total);
-            return Ok(racer);
-        }
+    let mut total = clock.total(&work, executions)?;
+    if total < COLD_SECONDS {
+        total = clock.total(&work, executions)?;
+    }
+    while total < SAMPLE_SECONDS && executions < MAX_EXECUTIONS {
         // Not in one leap: the first executions are the slow ones.
         let factor = (SAMPLE_SECONDS * 1.2 / total.max(1e-9)).min(8.0);
         executions = ((executions as f64 * factor).ceil() as usize).clamp(executions + 1, MAX_EXECUTIONS);
+        total = clock.total(&work, executions)?;
     }
+    let mut racer = Racer { candidate: Candidate::default(), work: Some(work), executions };
+    racer.add(total);
+    Ok(racer)
 }
 
 /// The default stays whatever its samples say: on a busy machine its first one may be the slow one, and it takes all of them to replace it.

@@ -23,7 +23,8 @@ pub struct Record {
     pub winner: String,
     /// `timestamps` or `wall clock`.
     pub timing: String,
-    /// What the candidates were held against: `f64 reference`, or `the bits of` the default variant, which has passed `check`.
+    /// What the candidates were held against: `f64 reference`, or, for a large op, `the bits of` the default variant, which has passed
+    /// `check`; of a large op those that were given up were not.
     pub verified: String,
     pub candidates: Vec<Candidate>,
 }
