@@ -92,7 +92,11 @@ impl Page {
         }
         self.socket.send(Message::text(message.to_string())).unwrap();
         loop {
-            let message = self.socket.read().unwrap_or_else(|error| panic!("{method}: {error}"));
+            let message = match self.socket.read() {
+                // A process that was stopped and goes on.
+                Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                message => message.unwrap_or_else(|error| panic!("{method}: {error}")),
+            };
             let Ok(text) = message.to_text() else { continue };
             let mut answer: Value = serde_json::from_str(text).unwrap();
             if answer["id"] == self.commands {
