@@ -89,13 +89,13 @@ fn softmax_cross_entropy() -> Vec<Case> {
 }
 
 /// Rows past the count are padding.
-fn labels(rows: u32, classes: u32, count: u32, random: &mut Random) -> Vec<u32> {
+pub(super) fn labels(rows: u32, classes: u32, count: u32, random: &mut Random) -> Vec<u32> {
     (0..rows).map(|n| if n < count { random.below(classes) } else { u32::MAX }).collect()
 }
 
 fn softmax_of(op: SoftmaxCrossEntropy, count: u32, style: Style, random: &mut Random) -> Case {
     let bound: Bound = Box::new(move |case, inputs, _| {
-        let LossBounds { rows, grads, .. } = loss_bounds(op, case.step.count, inputs);
+        let LossBounds { rows, grads, .. } = of_inputs(op, case.step.count, inputs);
         vec![Vec::new(), Vec::new(), rows, grads]
     });
     let labels = labels(op.rows, op.classes, count, random);
@@ -104,7 +104,7 @@ fn softmax_of(op: SoftmaxCrossEntropy, count: u32, style: Style, random: &mut Ra
 
 fn cross_entropy(op: MeanCrossEntropy, count: u32, slot: u32, style: Style, random: &mut Random) -> Case {
     let bound: Bound = Box::new(move |case, inputs, _| {
-        let LossBounds { rows, grads, magnitudes } = loss_bounds(op.loss, case.step.count, inputs);
+        let LossBounds { rows, grads, magnitudes } = of_inputs(op.loss, case.step.count, inputs);
         let roundings = u64::from(op.loss.rows.div_ceil(64)) + 64 + DIVISION;
         let sum = |values: &[f64]| values.iter().sum::<f64>() / f64::from(case.step.count);
         let mut losses = vec![0.0; op.slots as usize];
@@ -117,54 +117,74 @@ fn cross_entropy(op: MeanCrossEntropy, count: u32, slot: u32, style: Style, rand
 }
 
 /// How far the losses of the rows and the gradients may be off, and what the losses are made of.
-struct LossBounds {
-    rows: Vec<f64>,
-    grads: Vec<f64>,
-    magnitudes: Vec<f64>,
+pub(super) struct LossBounds {
+    pub rows: Vec<f64>,
+    pub grads: Vec<f64>,
+    pub magnitudes: Vec<f64>,
+}
+
+/// Of logits that are what they are.
+fn of_inputs(op: SoftmaxCrossEntropy, count: u32, inputs: &[Vec<u32>]) -> LossBounds {
+    let logits: Vec<f64> = inputs[0].iter().map(|&bits| f32::from_bits(bits).into()).collect();
+    loss_bounds(op, count, &logits, &inputs[1], &vec![0.0; logits.len()])
 }
 
 /// WGSL: exp is off by 3 + 2·|x| ULP, log by 3 ULP outside [0.5, 2] and by 2⁻²¹ inside; differences of logits are rounded once, which
 /// moves exp(x) by |x| · u.
-fn loss_bounds(op: SoftmaxCrossEntropy, count: u32, inputs: &[Vec<u32>]) -> LossBounds {
+///
+/// Each logit may be off by its `error`. A row whose largest error is E has its loss moved by 2E at most, because the weights of its logits
+/// add up to 1 on both sides, and each probability by a factor of e^2E.
+pub(super) fn loss_bounds(
+    op: SoftmaxCrossEntropy,
+    count: u32,
+    logits: &[f64],
+    labels: &[u32],
+    errors: &[f64],
+) -> LossBounds {
     let (classes, count) = (op.classes as usize, f64::from(count));
     let smoothing = f64::from(op.label_smoothing);
     let spread = smoothing / classes as f64;
     let mut bounds = LossBounds { rows: Vec::new(), grads: Vec::new(), magnitudes: Vec::new() };
-    for (logits, &label) in inputs[0].chunks_exact(classes).zip(&inputs[1]) {
+    let rows = logits.chunks_exact(classes).zip(errors.chunks_exact(classes));
+    for ((logits, errors), &label) in rows.zip(labels) {
         let label = label as usize;
         if label >= classes {
             bounds.rows.push(0.0);
             bounds.grads.extend(vec![0.0; classes]);
             continue;
         }
-        let logits: Vec<f64> = logits.iter().map(|&bits| f32::from_bits(bits).into()).collect();
+        let moved = 2.0 * errors.iter().copied().fold(0.0, f64::max);
         let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let differences: Vec<f64> = logits.iter().map(|logit| (highest - logit).abs()).collect();
         // What a flush of the logits or of an exponential costs is below every rounding of a total of 1 or more.
-        let relative = |difference: f64| (3.0 + 3.0 * difference) * U;
+        let relative = |difference: f64| (3.0 + 3.0 * (difference + moved)) * U;
         let total: f64 = differences.iter().map(|difference| (-difference).exp()).sum();
         let of_exponentials: f64 =
             differences.iter().map(|&difference| (-difference).exp() * relative(difference) + FLUSH).sum();
-        let of_total = of_exponentials / total + gamma(classes as u64);
+        let of_total = moved.exp() * of_exponentials / total + gamma(classes as u64);
 
-        let log = total.ln();
+        let log = total.ln() + moved;
         // Just above 2 the driver may see a total just below it.
         let of_log = if total < 2.001 { 4.0 * U } else { 3.0 * U * log };
-        let below: f64 = differences.iter().sum();
+        let difference = differences[label] + moved;
+        let below = differences.iter().sum::<f64>() + classes as f64 * moved;
         let kept = 1.0 - smoothing;
-        bounds.magnitudes.push(log + kept * differences[label] + spread * below);
+        bounds.magnitudes.push(log + kept * difference + spread * below);
         // 1 − ε, the difference and their product; ε/K, the sum and their product; then two subtractions.
         bounds.rows.push(
-            of_total
+            moved
+                + of_total
                 + of_log
-                + gamma(3) * kept * differences[label]
+                + gamma(3) * kept * difference
                 + gamma(classes as u64 + 2 + DIVISION) * spread * below
-                + gamma(2) * (log + kept * differences[label] + spread * below)
+                + gamma(2) * (log + kept * difference + spread * below)
                 + 4.0 * FLUSH,
         );
         bounds.grads.extend(differences.iter().enumerate().map(|(k, &difference)| {
-            let probability = (-difference).exp() / total;
-            let of_probability = probability * (relative(difference) + of_total + gamma(DIVISION)) + 2.0 * FLUSH;
+            let exact = (-difference).exp() / total;
+            let probability = (exact * moved.exp()).min(1.0);
+            let of_probability =
+                probability - exact + probability * (relative(difference) + of_total + gamma(DIVISION)) + 2.0 * FLUSH;
             let target = spread + if k == label { kept } else { 0.0 };
             // ε/K, 1 − ε and their sum; then the subtraction and the division by the count.
             let of_target = gamma(DIVISION + 2) * target;

@@ -8,12 +8,14 @@ mod dropout;
 mod elementwise;
 mod fill;
 mod gather;
+mod head;
 mod linear;
 mod loss;
 mod pairwise;
 mod pooling;
 mod sizes;
 
+use std::any::Any;
 use std::sync::OnceLock;
 
 pub use bound::{Bound, gamma};
@@ -23,6 +25,7 @@ pub use sizes::Timed;
 
 use crate::error::{Error, Result};
 use crate::gpu::StepRow;
+use crate::ops::classifier_head::ClassifierHead;
 use crate::ops::max_pool2d::NOWHERE;
 use crate::ops::nonfinite::FINITE;
 use crate::ops::{Access, Argument, Arguments, Element, Op, Operand};
@@ -77,7 +80,11 @@ impl Case {
             (operand.name, vec![value; operand.length])
         });
         let given = given.collect();
-        let (bound, truth) = (bound::whole_or_rounded(), OnceLock::new());
+        let bound = match (&*op as &dyn Any).downcast_ref::<ClassifierHead>() {
+            Some(&head) => head::bound(head, Style::Integers),
+            None => bound::whole_or_rounded(),
+        };
+        let truth = OnceLock::new();
         Self { op, step, style: Style::Integers, given, bound, seed: 0, truth }
     }
 
@@ -116,8 +123,16 @@ struct Block {
     timed: &'static [Timed],
 }
 
-static BLOCKS: [Block; 7] =
-    [convolution::BLOCK, linear::BLOCK, pooling::BLOCK, elementwise::BLOCK, dropout::BLOCK, loss::BLOCK, gather::BLOCK];
+static BLOCKS: [Block; 8] = [
+    convolution::BLOCK,
+    linear::BLOCK,
+    pooling::BLOCK,
+    elementwise::BLOCK,
+    dropout::BLOCK,
+    loss::BLOCK,
+    head::BLOCK,
+    gather::BLOCK,
+];
 
 /// Every case of every op.
 pub fn all() -> Vec<Case> {

@@ -60,8 +60,9 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
     let images = Images::streamed(arguments.image, classes, batch);
     let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX, fused: !arguments.unfused };
     let plan = request.training(&settings.optimiser(), &Noise::default(), 1)?;
-    // What each layer by itself computes.
-    let forward = PlanRequest { fused: false, ..request }.inference()?;
+    // What each layer by itself computes, forward and in all.
+    let apart = PlanRequest { fused: false, ..request };
+    let (forward, whole) = (apart.inference()?, apart.training(&settings.optimiser(), &Noise::default(), 1)?);
     let dispatches = plan.steps.iter().map(|step| Ok(step.op.lower(choose(&*step.op, None))?.dispatches.len()));
     let dispatches: Vec<usize> = dispatches.collect::<Result<_>>()?;
     if arguments.json {
@@ -73,7 +74,7 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
     say("");
     layers(&network, &activations, [&plan, &forward], arguments.image);
     say("");
-    totals(&plan, &dispatches);
+    totals(&plan, &whole, &dispatches);
     if arguments.ops {
         say("");
         ops(&plan, &dispatches);
@@ -168,7 +169,7 @@ fn layers(network: &Network, activations: &[Activation], [plan, forward]: [&Plan
     lines(&alignment, &rows).iter().for_each(say);
 }
 
-fn totals(plan: &Plan, dispatches: &[usize]) {
+fn totals(plan: &Plan, apart: &Plan, dispatches: &[usize]) {
     let of = |roles: &[Role]| {
         let held = plan.storages.iter().enumerate().filter(|(place, _)| {
             plan.tensors.iter().any(|tensor| tensor.storage == *place && roles.contains(&tensor.role))
@@ -178,7 +179,7 @@ fn totals(plan: &Plan, dispatches: &[usize]) {
     let trained = plan.parameter_count();
     say(format!("parameters: {} ({})", count(trained), bytes(4 * trained)));
     let phase = |phases: &[Phase]| {
-        plan.steps.iter().filter(|step| phases.contains(&step.phase)).map(|step| step.op.flops()).sum::<u64>()
+        apart.steps.iter().filter(|step| phases.contains(&step.phase)).map(|step| step.op.flops()).sum::<u64>()
     };
     say(format!(
         "a training step: {}: forward {}, backward {}, update {}; {} ops, {} dispatches",

@@ -12,6 +12,7 @@ use crate::geometry::{Channels, Conv2d, Linear, Matmul as MatmulShape, Pool2d, p
 use crate::gpu::OFFSET_ALIGNMENT;
 use crate::ops::avg_pool2d::{AvgPool2dBackward, AvgPool2dForward};
 use crate::ops::bias::{BiasAdd, BiasGrad};
+use crate::ops::classifier_head::ClassifierHead;
 use crate::ops::conv2d::{Conv2dForward, Conv2dGradInput, Conv2dGradWeight, Conv2dGradWeightBias};
 use crate::ops::conv2d_pool::Conv2dReluMaxPool2dForward;
 use crate::ops::dropout::Dropout;
@@ -37,10 +38,23 @@ pub(super) struct Saved {
 
 /// A gradient of what comes out of a layer.
 #[derive(Clone, Copy)]
-struct Incoming {
+pub(super) struct Incoming {
     tensor: TensorId,
     /// Whether the ReLU that the layer ends with has blocked it already.
     is_masked: bool,
+}
+
+impl Incoming {
+    pub fn unmasked(tensor: TensorId) -> Self {
+        Self { tensor, is_masked: false }
+    }
+}
+
+/// The last layers and the loss, which are one op.
+pub(super) struct Head {
+    op: ClassifierHead,
+    /// The first of the layers.
+    pub first: usize,
 }
 
 pub(super) struct Builder<'a> {
@@ -132,8 +146,13 @@ impl<'a> Builder<'a> {
 
     /// The same elements in another shape.
     fn reshape(&mut self, name: &str, shape: Vec<u32>, of: TensorId) -> TensorId {
-        let Tensor { storage, offset, role, .. } = *self.plan.tensor(of);
-        self.plan.tensors.push(Tensor { name: name.into(), shape, role, storage, offset });
+        self.view(name, shape, of, 0)
+    }
+
+    /// Elements of a tensor's storage, from `offset` elements after the tensor's first on.
+    fn view(&mut self, name: &str, shape: Vec<u32>, of: TensorId, offset: usize) -> TensorId {
+        let Tensor { storage, offset: first, role, .. } = *self.plan.tensor(of);
+        self.plan.tensors.push(Tensor { name: name.into(), shape, role, storage, offset: first + offset });
         TensorId(self.plan.tensors.len() - 1)
     }
 
@@ -156,8 +175,70 @@ impl<'a> Builder<'a> {
         std::iter::once(self.batch).chain(shape.iter().copied()).collect()
     }
 
-    /// Images in, logits out.
-    pub fn forward(&mut self) -> (Vec<Saved>, TensorId, TensorId) {
+    /// Elements of a tensor.
+    pub fn length(&self, tensor: TensorId) -> u32 {
+        self.plan.tensor(tensor).length() as u32
+    }
+
+    /// The end of the network and its loss in one op, where it is of that kind and small enough, and something before it is trained as well.
+    pub fn head(&self, classes: u32, label_smoothing: f32, slots: u32) -> Option<Head> {
+        let first = self.network.layers.len().checked_sub(3)?;
+        let layer = |index: usize| self.network.layers[index].layer;
+        let (Layer::Linear { .. }, Layer::Relu, Layer::Linear { .. }) =
+            (layer(first), layer(first + 1), layer(first + 2))
+        else {
+            return None;
+        };
+        let before = self.first_trained().is_some_and(|trained| trained < first);
+        // Of a linear layer: only its own ReLU can be masked where the gradient is made.
+        let masked = first >= 2 && layer(first - 1) == Layer::Relu && matches!(layer(first - 2), Layer::Linear { .. });
+        let masked = masked && self.is_one_op(first - 2);
+        let op = ClassifierHead { hidden: self.linear(first), classes, label_smoothing, masked, slots };
+        (self.fused && before && op.fits()).then_some(Head { op, first })
+    }
+
+    /// Returns the logits, and the gradient of what goes in.
+    pub fn classifier_head(
+        &mut self,
+        head: &Head,
+        input: TensorId,
+        labels: TensorId,
+        losses: TensorId,
+    ) -> (TensorId, Incoming) {
+        let Head { op, first } = *head;
+        let layers = &self.network.layers;
+        let name = &layers[first].name;
+        let [hidden, logits] = op.activations();
+        let activations = self.activation(&format!("{name}.activations"), vec![logits.end as u32]);
+        self.view(
+            &format!("{}.output", layers[first + 1].name),
+            vec![self.batch, op.hidden.out_features],
+            activations,
+            hidden.start,
+        );
+        let logits = self.view(
+            &format!("{}.output", layers[first + 2].name),
+            vec![self.batch, op.classes],
+            activations,
+            logits.start,
+        );
+        let block = vec![op.block().length as u32];
+        let [parameters, gradients] = ["", "grad_"].map(|prefix| {
+            let start = self.named(name, &format!("{prefix}weight"));
+            self.view(&format!("{name}.{prefix}block"), block.clone(), start, 0)
+        });
+        let grad_name = match op.masked {
+            true => format!("{}.grad_input", layers[first - 1].name),
+            false => format!("{name}.grad_input"),
+        };
+        let grad_input = self.activation(&grad_name, vec![self.batch, op.hidden.in_features]);
+        let operands = [input, parameters, labels, activations, gradients, grad_input, losses];
+        self.push(&format!("{name}.head"), Phase::Loss, op, &operands);
+        (logits, Incoming { tensor: grad_input, is_masked: op.masked })
+    }
+
+    /// Images in, the output of the layer before `end` out, or logits.
+    pub fn forward(&mut self, end: usize) -> (Vec<Saved>, TensorId, TensorId) {
         let images = self.images;
         let image_length = product(&images.shape) as u32;
         let gather = Gather {
@@ -186,7 +267,7 @@ impl<'a> Builder<'a> {
         let mut saved = Vec::new();
         let mut current = input;
         let mut first = 0;
-        while first < self.network.layers.len() {
+        while first < end {
             let layers = first..first + self.together(first);
             let (output, argmax) = self.layers_forward(layers.clone(), current);
             first = layers.end;
@@ -294,17 +375,20 @@ impl<'a> Builder<'a> {
         (output, argmax)
     }
 
-    /// Gradients of every parameter, from those of the logits.
-    pub fn backward(&mut self, saved: &mut Vec<Saved>, grad_logits: TensorId) {
+    /// The first layer with parameters: before it nothing needs a gradient.
+    fn first_trained(&self) -> Option<usize> {
+        let mut layers = self.network.layers.iter().zip(self.activations);
+        layers.position(|(named, activation)| named.layer.parameters(&activation.input, &activation.output).is_some())
+    }
+
+    /// Room for the gradients of all parameters.
+    pub fn gradients(&mut self) {
         self.flat("gradients", Role::Gradient, "grad_");
-        let layers = &self.network.layers;
-        // Before the first layer with parameters nothing needs a gradient.
-        let first = layers
-            .iter()
-            .zip(self.activations)
-            .position(|(named, activation)| named.layer.parameters(&activation.input, &activation.output).is_some());
-        let Some(first) = first else { return };
-        let mut incoming = Incoming { tensor: grad_logits, is_masked: false };
+    }
+
+    /// Gradients of every parameter, from that of what the saved layers end with.
+    pub fn backward(&mut self, saved: &mut Vec<Saved>, mut incoming: Incoming) {
+        let Some(first) = self.first_trained() else { return };
         while let Some(layers) = saved.pop() {
             if layers.layers.start < first {
                 break;

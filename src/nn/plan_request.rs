@@ -3,8 +3,8 @@
 use super::images::Images;
 use super::network::{Activation, Network};
 use super::noise::Noise;
-use super::plan::{ADDRESSABLE_BYTES, Optimiser, Phase, Plan, Role, too_large};
-use super::plan_builder::Builder;
+use super::plan::{ADDRESSABLE_BYTES, Optimiser, Phase, Plan, Role, TensorId, too_large};
+use super::plan_builder::{Builder, Incoming};
 use crate::error::Result;
 use crate::geometry::product;
 use crate::ops::Element;
@@ -34,25 +34,36 @@ impl PlanRequest<'_> {
         let [_, height, width] = self.images.shape;
         noise.augmentation.fits(height, width)?;
         let mut builder = Builder::new(self.network, &activations, self.images, self.batch, self.fused, Some(*noise));
-        let classes = self.images.classes;
-        let (mut saved, logits, labels) = builder.forward();
-
-        let batch = self.batch;
-        let grad_logits = builder.activation("grad_logits", vec![batch, classes]);
         let losses = builder.tensor("losses", vec![slots], Role::Report, Element::F32);
-        let loss = SoftmaxCrossEntropy { rows: batch, classes, label_smoothing: optimiser.label_smoothing };
+        let head = builder.head(self.images.classes, optimiser.label_smoothing, slots);
+        let end = head.as_ref().map_or(self.network.layers.len(), |head| head.first);
+        let (mut saved, output, labels) = builder.forward(end);
+        builder.gradients();
+        let (logits, incoming) = match head {
+            Some(head) => builder.classifier_head(&head, output, labels, losses),
+            None => (output, self.loss(&mut builder, optimiser, [output, labels, losses])),
+        };
+        builder.backward(&mut saved, incoming);
+        builder.update(optimiser);
+        Ok(builder.finish(logits))
+    }
+
+    /// The loss of the logits, in as few ops as can be; returns their gradient.
+    fn loss(&self, builder: &mut Builder<'_>, optimiser: &Optimiser, operands: [TensorId; 3]) -> Incoming {
+        let [logits, labels, losses] = operands;
+        let (rows, classes) = (self.batch, self.images.classes);
+        let grad_logits = builder.activation("grad_logits", vec![rows, classes]);
+        let slots = builder.length(losses);
+        let loss = SoftmaxCrossEntropy { rows, classes, label_smoothing: optimiser.label_smoothing };
         let together = MeanCrossEntropy { loss, slots };
         if self.fused && together.fits() {
             builder.push("loss", Phase::Loss, together, &[logits, labels, grad_logits, losses]);
         } else {
-            let row_loss = builder.activation("row_loss", vec![batch]);
+            let row_loss = builder.activation("row_loss", vec![rows]);
             builder.push("loss", Phase::Loss, loss, &[logits, labels, row_loss, grad_logits]);
-            builder.push("mean_loss", Phase::Loss, MeanLoss { rows: batch, slots }, &[row_loss, losses]);
+            builder.push("mean_loss", Phase::Loss, MeanLoss { rows, slots }, &[row_loss, losses]);
         }
-
-        builder.backward(&mut saved, grad_logits);
-        builder.update(optimiser);
-        Ok(builder.finish(logits))
+        Incoming::unmasked(grad_logits)
     }
 
     /// Gather and forward only.
@@ -62,7 +73,7 @@ impl PlanRequest<'_> {
     pub fn inference(&self) -> Result<Plan> {
         let activations = self.activations()?;
         let mut builder = Builder::new(self.network, &activations, self.images, self.batch, self.fused, None);
-        let (_, logits, _) = builder.forward();
+        let (_, logits, _) = builder.forward(self.network.layers.len());
         Ok(builder.finish(logits))
     }
 

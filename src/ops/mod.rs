@@ -4,6 +4,7 @@
 pub mod argument;
 pub mod avg_pool2d;
 pub mod bias;
+pub mod classifier_head;
 pub mod contract;
 pub mod conv2d;
 pub mod conv2d_pool;
@@ -23,6 +24,7 @@ pub mod sgd;
 pub mod softmax_cross_entropy;
 mod split;
 
+use std::any::Any;
 use std::fmt;
 
 pub use argument::{Access, Argument, Arguments, Element, Operand};
@@ -45,7 +47,7 @@ pub const SUBGROUP_LANES: u32 = 8;
 pub const VEC4: &str = "vec4";
 
 /// One step of a plan.
-pub trait Op: fmt::Debug + Send + Sync {
+pub trait Op: Any + fmt::Debug + Send + Sync {
     /// The op's name in tables and on the command line, e.g. `conv2d_forward`.
     fn name(&self) -> &'static str;
 
