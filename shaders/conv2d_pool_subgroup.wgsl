@@ -1,7 +1,7 @@
 // conv2d_pool.wgsl on subgroups of at least 8 lanes, shared as in conv2d_subgroup.wgsl, which it follows to the bit.
 //
 // One invocation computes TILE_CHANNELS channels × two rows × TILE_COLUMNS columns of the convolution, and from them its maxima. A row of the input
-// is loaded once for both: it meets the kernel's row kh in the upper one, kh − 1 in the lower one, whose weights are still held.
+// is loaded once for both: it meets the kernel's row kh in the lower one, then kh + 1 in the upper one.
 
 enable subgroups;
 
@@ -21,7 +21,7 @@ struct ConvPoolParams {
 }
 
 @group(0) @binding(0) var<uniform> params: ConvPoolParams;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
@@ -55,27 +55,30 @@ fn store_maximum(i: u32, at: u32, window: vec4<f32>) {
   argmax[i] = select(best_at, NOWHERE, stopped);
 }
 
-// The host chooses the tile that wastes least of a shape: at most 8 channels, an even number of columns, at most 4. Loops over overrides
-// have a length that compilers know: they are unrolled, and the arrays become registers.
+// The host chooses the tile: an even number of columns. Loops over overrides have a length that compilers know: they are unrolled, and the
+// arrays become registers.
 override TILE_CHANNELS: u32 = 8u;
 override TILE_COLUMNS: u32 = 4u;
 override KERNEL_WIDTH: u32 = 1u;
+// Pairs of a row that are loaded, and whether that is from one column before the kernel's first.
+override PAIRS: u32 = 1u;
+override OFFSET: u32 = 0u;
 const MAX_CHANNELS: u32 = 8u;
-const MAX_COLUMNS: u32 = 4u;
+const MAX_COLUMNS: u32 = 10u;
 const MAX_KERNEL_WIDTH: u32 = 8u;
+const MAX_ROW: u32 = MAX_COLUMNS + MAX_KERNEL_WIDTH + 2u;
 
-// input[row + x], 0 where x is outside the row (left of it x has wrapped to a huge value) or the row is outside the image.
-fn load_input(row: u32, x: u32, inside: bool) -> f32 {
-  return select(0.0, input[row + min(x, params.in_width - 1u)], inside && x < params.in_width);
-}
-
-// What a row of the input has for all columns of the tile and of the kernel.
-fn load_row(plane: u32, y: u32, x: u32) -> array<f32, MAX_COLUMNS + MAX_KERNEL_WIDTH> {
+// What a row of the input has for all columns of the tile and of the kernel: 0 outside the image. Left of it x has wrapped to a huge value.
+fn load_row(plane: u32, y: u32, x: u32) -> array<f32, MAX_ROW> {
   let inside = y < params.in_height;
-  let row = (plane * params.in_height + min(y, params.in_height - 1u)) * params.in_width;
-  var values: array<f32, MAX_COLUMNS + MAX_KERNEL_WIDTH>;
-  for (var j = 0u; j < TILE_COLUMNS + KERNEL_WIDTH - 1u; j++) {
-    values[j] = load_input(row, x + j, inside);
+  let row = (plane * params.in_height + min(y, params.in_height - 1u)) * (params.in_width / 2u);
+  var values: array<f32, MAX_ROW>;
+  for (var pair = 0u; pair < PAIRS; pair++) {
+    let column = x + 2u * pair;
+    let loaded = input[row + min(column, params.in_width - 2u) / 2u];
+    let kept = select(vec2(0.0), loaded, inside && column < params.in_width);
+    values[2u * pair] = kept.x;
+    values[2u * pair + 1u] = kept.y;
   }
   return values;
 }
@@ -88,20 +91,26 @@ fn load_weights(row: u32) -> array<f32, MAX_KERNEL_WIDTH> {
   return weights;
 }
 
-// Adds a row of the kernel times a row of the input.
-fn add_row(
-  sums: ptr<function, array<array<f32, MAX_COLUMNS>, MAX_CHANNELS>>,
+// Adds column kw of a row of the kernel, where there is one, times two rows of the input.
+fn add_column(
+  upper: ptr<function, array<array<f32, MAX_COLUMNS>, MAX_CHANNELS>>,
+  lower: ptr<function, array<array<f32, MAX_COLUMNS>, MAX_CHANNELS>>,
   own: array<f32, MAX_KERNEL_WIDTH>,
-  row: array<f32, MAX_COLUMNS + MAX_KERNEL_WIDTH>,
+  upper_row: array<f32, MAX_ROW>,
+  lower_row: array<f32, MAX_ROW>,
+  kw: u32,
 ) {
+  if (kw >= KERNEL_WIDTH) {
+    return;
+  }
   var weights = own;
-  var values = row;
-  for (var kw = 0u; kw < KERNEL_WIDTH; kw++) {
-    for (var t = 0u; t < TILE_CHANNELS; t++) {
-      let shared_weight = subgroupShuffle(weights[kw], t);
-      for (var j = 0u; j < TILE_COLUMNS; j++) {
-        (*sums)[t][j] += shared_weight * values[kw + j];
-      }
+  var above = upper_row;
+  var below = lower_row;
+  for (var t = 0u; t < TILE_CHANNELS; t++) {
+    let shared_weight = subgroupShuffle(weights[kw], t);
+    for (var j = 0u; j < TILE_COLUMNS; j++) {
+      (*upper)[t][j] += shared_weight * above[OFFSET + kw + j];
+      (*lower)[t][j] += shared_weight * below[OFFSET + kw + j];
     }
   }
 }
@@ -131,7 +140,7 @@ fn conv2d_relu_max_pool2d_forward_subgroup(
   let n = valid / (tiles_w * height);
 
   let channel = min(o + lane % MAX_CHANNELS, params.out_channels - 1u);
-  let x = ow - params.padding_width;
+  let x = ow - params.padding_width - OFFSET;
   let y = oh - params.padding_height;
   let start = bias[channel];
   var upper: array<array<f32, MAX_COLUMNS>, MAX_CHANNELS>;
@@ -146,27 +155,40 @@ fn conv2d_relu_max_pool2d_forward_subgroup(
   for (var c = 0u; c < params.in_channels; c++) {
     let plane = n * params.in_channels + c;
     let weight_row = (channel * params.in_channels + c) * params.kernel_height;
-    var weights = load_weights(weight_row);
-    add_row(&upper, weights, load_row(plane, y, x));
-    for (var kh = 1u; kh < params.kernel_height; kh++) {
-      let row = load_row(plane, y + kh, x);
-      add_row(&lower, weights, row);
-      weights = load_weights(weight_row + kh);
-      add_row(&upper, weights, row);
+    var above = load_row(plane, y, x);
+    for (var kh = 0u; kh < params.kernel_height; kh++) {
+      let weights = load_weights(weight_row + kh);
+      let below = load_row(plane, y + kh + 1u, x);
+      // One after the other: a loop over them would be too long for some compilers to unroll.
+      add_column(&upper, &lower, weights, above, below, 0u);
+      add_column(&upper, &lower, weights, above, below, 1u);
+      add_column(&upper, &lower, weights, above, below, 2u);
+      add_column(&upper, &lower, weights, above, below, 3u);
+      add_column(&upper, &lower, weights, above, below, 4u);
+      add_column(&upper, &lower, weights, above, below, 5u);
+      add_column(&upper, &lower, weights, above, below, 6u);
+      add_column(&upper, &lower, weights, above, below, 7u);
+      above = below;
     }
-    add_row(&lower, weights, load_row(plane, y + params.kernel_height, x));
   }
   if (place >= places) {
     return;
   }
 
+  // The windows where a loop can index them, so that what stores a maximum is compiled once.
+  var windows: array<vec4<f32>, MAX_CHANNELS * MAX_COLUMNS / 2u>;
   for (var t = 0u; t < TILE_CHANNELS; t++) {
-    for (var j = 0u; j < TILE_COLUMNS; j += 2u) {
-      if (o + t < params.out_channels && ow + j < 2u * width) {
-        let at = ((n * params.out_channels + o + t) * height + oh / 2u) * width + (ow + j) / 2u;
-        let window = vec4(upper[t][j], upper[t][j + 1u], lower[t][j], lower[t][j + 1u]);
-        store_maximum(at, oh * params.out_width + ow + j, window);
-      }
+    for (var pair = 0u; pair < TILE_COLUMNS / 2u; pair++) {
+      let j = 2u * pair;
+      windows[t * (TILE_COLUMNS / 2u) + pair] = vec4(upper[t][j], upper[t][j + 1u], lower[t][j], lower[t][j + 1u]);
+    }
+  }
+  for (var result = 0u; result < TILE_CHANNELS * (TILE_COLUMNS / 2u); result++) {
+    let t = result / (TILE_COLUMNS / 2u);
+    let column = ow + 2u * (result % (TILE_COLUMNS / 2u));
+    if (o + t < params.out_channels && column < 2u * width) {
+      let at = ((n * params.out_channels + o + t) * height + oh / 2u) * width + column / 2u;
+      store_maximum(at, oh * params.out_width + column, windows[result]);
     }
   }
 }

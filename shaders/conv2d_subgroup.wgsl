@@ -1,10 +1,10 @@
 // Two-dimensional convolution with the stride 1, and no dilation along the width; formulas, layouts and slices as in conv2d.wgsl.
 //
 // One invocation computes TILE_CHANNELS channels × TILE_COLUMNS columns. All invocations of a workgroup share the channels and differ in their
-// columns, so what belongs to the channels is the same for all of them: each lane of a subgroup loads it for one channel, and the others
-// take it from that lane's register. Along a row the columns slide: each step loads one value and keeps the others. A lane loads two
-// values for up to 64 multiply-adds, where the tiled variant loads eight for 16: on software adapters, where a load is a sequence of
-// instructions for each lane and a shuffle is one, that is what a convolution costs.
+// columns, so what belongs to the channels is the same for all of them: each lane of a subgroup loads it for one channel, or for two, and the
+// others take it from that lane's register. Of what belongs to the columns a row is loaded once for all columns of the tile and of the kernel.
+// On software adapters, where a load is a hundred instructions and a shuffle is one, that is what a convolution costs: a tile of 8 channels ×
+// 14 columns and a kernel of 5 columns loads 23 values for 560 multiply-adds, the tiled variant eight for 16.
 // No lane may leave early, because others take values from it: what lies past the edge is computed from valid elements and not written.
 // Needs subgroups of at least 8 lanes.
 //   forward:     output channels × adjacent output columns
@@ -44,12 +44,20 @@ struct Conv2dParams {
 @group(0) @binding(7) var<storage, read_write> grad_weight: array<f32>;
 @group(0) @binding(8) var<storage, read_write> grad_bias: array<f32>;
 
-// The host chooses the tile that wastes least of a shape, each side at most MAX_TILE. Loops over overrides have a length that compilers
-// know: they are unrolled, and the arrays become registers.
+// The host chooses the tile. Loops over overrides have a length that compilers know: they are unrolled, and the arrays become registers.
 override TILE_CHANNELS: u32 = 8u;
 override TILE_COLUMNS: u32 = 4u;
 override KERNEL_WIDTH: u32 = 1u;
-const MAX_TILE: u32 = 8u;
+// Columns of the output that one turn of grad_weight's loop takes, a divisor of their number.
+override STEPS: u32 = 1u;
+const MAX_CHANNELS: u32 = 8u;
+const MAX_COLUMNS: u32 = 14u;
+const MAX_KERNEL_WIDTH: u32 = 8u;
+const MAX_STEPS: u32 = 4u;
+
+// Channels of grad_weight's tile, and of one lane.
+const MAX_OUTPUTS: u32 = 16u;
+const LANES: u32 = 8u;
 
 // input[row + x], 0 where x is outside the row (left of it x has wrapped to a huge value) or the row is outside the image.
 fn load_input(row: u32, x: u32, inside: bool) -> f32 {
@@ -59,6 +67,42 @@ fn load_input(row: u32, x: u32, inside: bool) -> f32 {
 // grad_output[row + x], likewise.
 fn load_grad_output(row: u32, x: u32, inside: bool) -> f32 {
   return select(0.0, grad_output[row + min(x, params.out_width - 1u)], inside && x < params.out_width);
+}
+
+// Adds column kw of a row of the kernel, where there is one, of which each lane holds its own channel's, times a row of the image.
+fn add_column(
+  sums: ptr<function, array<array<f32, MAX_COLUMNS>, MAX_CHANNELS>>,
+  own: array<f32, MAX_KERNEL_WIDTH>,
+  row: array<f32, MAX_COLUMNS + MAX_KERNEL_WIDTH>,
+  kw: u32,
+) {
+  if (kw >= KERNEL_WIDTH) {
+    return;
+  }
+  var weights = own;
+  var values = row;
+  for (var t = 0u; t < TILE_CHANNELS; t++) {
+    let shared_weight = subgroupShuffle(weights[kw], t);
+    for (var j = 0u; j < TILE_COLUMNS; j++) {
+      (*sums)[t][j] += shared_weight * values[kw + j];
+    }
+  }
+}
+
+// All columns, one after the other: a loop over them would be too long for some compilers to unroll.
+fn add_row(
+  sums: ptr<function, array<array<f32, MAX_COLUMNS>, MAX_CHANNELS>>,
+  own: array<f32, MAX_KERNEL_WIDTH>,
+  row: array<f32, MAX_COLUMNS + MAX_KERNEL_WIDTH>,
+) {
+  add_column(sums, own, row, 0u);
+  add_column(sums, own, row, 1u);
+  add_column(sums, own, row, 2u);
+  add_column(sums, own, row, 3u);
+  add_column(sums, own, row, 4u);
+  add_column(sums, own, row, 5u);
+  add_column(sums, own, row, 6u);
+  add_column(sums, own, row, 7u);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -85,13 +129,13 @@ fn conv2d_forward_subgroup(
   let oh = valid / tiles_w % params.out_height;
   let n = valid / (tiles_w * params.out_height);
 
-  let channel = min(o + lane % MAX_TILE, params.out_channels - 1u);
+  let channel = min(o + lane % MAX_CHANNELS, params.out_channels - 1u);
   let weight_rows = channel * params.in_channels * params.kernel_height;
   let x = ow - params.padding_width;
   let first = slice * params.slice_length;
   let last = min(first + params.slice_length, params.in_channels * params.kernel_height);
   let start = select(0.0, bias[channel], slice == 0u);
-  var sums: array<array<f32, MAX_TILE>, MAX_TILE>;
+  var sums: array<array<f32, MAX_COLUMNS>, MAX_CHANNELS>;
   for (var t = 0u; t < TILE_CHANNELS; t++) {
     let own = subgroupShuffle(start, t);
     for (var j = 0u; j < TILE_COLUMNS; j++) {
@@ -105,23 +149,15 @@ fn conv2d_forward_subgroup(
     let inside = ih < params.in_height;
     let input_row = ((n * params.in_channels + c) * params.in_height + min(ih, params.in_height - 1u)) * params.in_width;
     let weight_row = (weight_rows + row) * params.kernel_width;
-    var values: array<f32, MAX_TILE>;
-    for (var j = 1u; j < TILE_COLUMNS; j++) {
-      values[j] = load_input(input_row, x + j - 1u, inside);
+    var values: array<f32, MAX_COLUMNS + MAX_KERNEL_WIDTH>;
+    for (var j = 0u; j < TILE_COLUMNS + KERNEL_WIDTH - 1u; j++) {
+      values[j] = load_input(input_row, x + j, inside);
     }
+    var own: array<f32, MAX_KERNEL_WIDTH>;
     for (var kw = 0u; kw < KERNEL_WIDTH; kw++) {
-      for (var j = 1u; j < TILE_COLUMNS; j++) {
-        values[j - 1u] = values[j];
-      }
-      values[TILE_COLUMNS - 1u] = load_input(input_row, x + TILE_COLUMNS - 1u + kw, inside);
-      let own = weight[weight_row + kw];
-      for (var t = 0u; t < TILE_CHANNELS; t++) {
-        let shared_weight = subgroupShuffle(own, t);
-        for (var j = 0u; j < TILE_COLUMNS; j++) {
-          sums[t][j] += shared_weight * values[j];
-        }
-      }
+      own[kw] = weight[weight_row + kw];
     }
+    add_row(&sums, own, values);
     kh++;
     if (kh == params.kernel_height) {
       kh = 0u;
@@ -175,36 +211,29 @@ fn conv2d_grad_input_subgroup(
   let first_kh = (past + params.dilation_height - 1u) / params.dilation_height;
   let end_kh = min(lowest / params.dilation_height + 1u, params.kernel_height);
 
-  let channel = min(c + lane % MAX_TILE, params.in_channels - 1u);
+  let channel = min(c + lane % MAX_CHANNELS, params.in_channels - 1u);
   let last_kw = params.kernel_width - 1u;
   // The column of grad_output that the last kw pairs with the first of the tile.
   let x = iw + params.padding_width - last_kw;
   let first = slice * params.slice_length;
   let last = min(first + params.slice_length, params.out_channels);
-  var sums: array<array<f32, MAX_TILE>, MAX_TILE>;
+  var sums: array<array<f32, MAX_COLUMNS>, MAX_CHANNELS>;
   for (var o = first; o < last; o++) {
     for (var kh = first_kh; kh < end_kh; kh++) {
       let oh = ih + params.padding_height - kh * params.dilation_height;
       let inside = oh < params.out_height;
       let output_row = ((n * params.out_channels + o) * params.out_height + min(oh, params.out_height - 1u)) * params.out_width;
       let weight_row = ((o * params.in_channels + channel) * params.kernel_height + kh) * params.kernel_width;
-      var values: array<f32, MAX_TILE>;
-      for (var j = 1u; j < TILE_COLUMNS; j++) {
-        values[j] = load_grad_output(output_row, x + j - 1u, inside);
+      var values: array<f32, MAX_COLUMNS + MAX_KERNEL_WIDTH>;
+      for (var j = 0u; j < TILE_COLUMNS + KERNEL_WIDTH - 1u; j++) {
+        values[j] = load_grad_output(output_row, x + j, inside);
       }
-      for (var step = 0u; step < KERNEL_WIDTH; step++) {
-        for (var j = 1u; j < TILE_COLUMNS; j++) {
-          values[j - 1u] = values[j];
-        }
-        values[TILE_COLUMNS - 1u] = load_grad_output(output_row, x + TILE_COLUMNS - 1u + step, inside);
-        let own = weight[weight_row + last_kw - step];
-        for (var t = 0u; t < TILE_CHANNELS; t++) {
-          let shared_weight = subgroupShuffle(own, t);
-          for (var j = 0u; j < TILE_COLUMNS; j++) {
-            sums[t][j] += shared_weight * values[j];
-          }
-        }
+      // The last kw first, as the columns of grad_output go.
+      var own: array<f32, MAX_KERNEL_WIDTH>;
+      for (var kw = 0u; kw < KERNEL_WIDTH; kw++) {
+        own[kw] = weight[weight_row + last_kw - kw];
       }
+      add_row(&sums, own, values);
     }
   }
   if (place >= places) {
@@ -236,39 +265,62 @@ fn slice_of(i: u32) -> u32 {
   return i / ((params.out_channels + TILE_CHANNELS - 1u) / TILE_CHANNELS);
 }
 
-fn grads_of_weight(place: u32, o: u32, slice: u32, lane: u32) -> array<array<f32, MAX_TILE>, MAX_TILE> {
+// A column of grad_output: that of this lane's first channel, and that of its second where there is one.
+fn load_own(row: u32, second_row: u32) -> vec2<f32> {
+  if (TILE_CHANNELS <= LANES) {
+    return vec2(grad_output[row], 0.0);
+  }
+  return vec2(grad_output[row], grad_output[second_row]);
+}
+
+fn grads_of_weight(place: u32, o: u32, slice: u32, lane: u32) -> array<array<f32, MAX_KERNEL_WIDTH>, MAX_OUTPUTS> {
   let rows = params.in_channels * params.kernel_height;
   let valid = min(place, rows - 1u);
   let kh = valid % params.kernel_height;
   let c = valid / params.kernel_height;
   let is_bias = place == rows;
 
-  let channel = min(o + lane % MAX_TILE, params.out_channels - 1u);
+  let channels = min(vec2(o, o + LANES) + lane % LANES, vec2(params.out_channels - 1u));
   let x = 0u - params.padding_width;
   let first = slice * params.slice_length;
   let last = min(first + params.slice_length, params.batch * params.out_height);
-  var sums: array<array<f32, MAX_TILE>, MAX_TILE>;
+  var sums: array<array<f32, MAX_KERNEL_WIDTH>, MAX_OUTPUTS>;
   var n = first / params.out_height;
   var oh = first % params.out_height;
   for (var row = first; row < last; row++) {
     let ih = oh + kh * params.dilation_height - params.padding_height;
     let inside = ih < params.in_height;
     let input_row = ((n * params.in_channels + c) * params.in_height + min(ih, params.in_height - 1u)) * params.in_width;
-    let output_row = ((n * params.out_channels + channel) * params.out_height + oh) * params.out_width;
-    var values: array<f32, MAX_TILE>;
-    for (var j = 1u; j < KERNEL_WIDTH; j++) {
-      values[j] = select(load_input(input_row, x + j - 1u, inside), 1.0, is_bias);
+    let output_rows = ((n * params.out_channels + channels) * params.out_height + oh) * params.out_width;
+    // What a turn of the loop needs; the next begins with what this one ends with.
+    var values: array<f32, MAX_STEPS + MAX_KERNEL_WIDTH>;
+    for (var j = 0u; j < KERNEL_WIDTH - 1u; j++) {
+      values[STEPS + j] = select(load_input(input_row, x + j, inside), 1.0, is_bias);
     }
-    for (var ow = 0u; ow < params.out_width; ow++) {
-      for (var j = 1u; j < KERNEL_WIDTH; j++) {
-        values[j - 1u] = values[j];
+    for (var ow = 0u; ow < params.out_width; ow += STEPS) {
+      for (var j = 0u; j < KERNEL_WIDTH - 1u; j++) {
+        values[j] = values[STEPS + j];
       }
-      values[KERNEL_WIDTH - 1u] = select(load_input(input_row, x + KERNEL_WIDTH - 1u + ow, inside), 1.0, is_bias);
-      let own = grad_output[output_row + ow];
-      for (var t = 0u; t < TILE_CHANNELS; t++) {
-        let shared_grad = subgroupShuffle(own, t);
-        for (var j = 0u; j < KERNEL_WIDTH; j++) {
-          sums[t][j] += shared_grad * values[j];
+      for (var step = 0u; step < min(STEPS, 2u); step++) {
+        let j = KERNEL_WIDTH - 1u + step;
+        values[j] = select(load_input(input_row, x + ow + j, inside), 1.0, is_bias);
+        let own = load_own(output_rows.x + ow + step, output_rows.y + ow + step);
+        for (var t = 0u; t < TILE_CHANNELS; t++) {
+          let shared_grad = subgroupShuffle(select(own.x, own.y, t >= LANES), t % LANES);
+          for (var j = 0u; j < KERNEL_WIDTH; j++) {
+            sums[t][j] += shared_grad * values[step + j];
+          }
+        }
+      }
+      for (var step = 2u; step < STEPS; step++) {
+        let j = KERNEL_WIDTH - 1u + step;
+        values[j] = select(load_input(input_row, x + ow + j, inside), 1.0, is_bias);
+        let own = load_own(output_rows.x + ow + step, output_rows.y + ow + step);
+        for (var t = 0u; t < TILE_CHANNELS; t++) {
+          let shared_grad = subgroupShuffle(select(own.x, own.y, t >= LANES), t % LANES);
+          for (var j = 0u; j < KERNEL_WIDTH; j++) {
+            sums[t][j] += shared_grad * values[step + j];
+          }
         }
       }
     }
@@ -281,7 +333,7 @@ fn grads_of_weight(place: u32, o: u32, slice: u32, lane: u32) -> array<array<f32
   return sums;
 }
 
-fn store_grad_weight(place: u32, o: u32, slice: u32, sums: array<array<f32, MAX_TILE>, MAX_TILE>) {
+fn store_grad_weight(place: u32, o: u32, slice: u32, sums: array<array<f32, MAX_KERNEL_WIDTH>, MAX_OUTPUTS>) {
   let row_length = params.in_channels * params.kernel_height * params.kernel_width;
   let base = (slice * params.out_channels + o) * row_length + place * params.kernel_width;
   for (var t = 0u; t < TILE_CHANNELS; t++) {

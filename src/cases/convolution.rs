@@ -169,6 +169,8 @@ fn shapes() -> Vec<Conv2d> {
         (2, 2, 3, [6, 5], Window { padding: [0, 2], ..Window::square(3) }),
         (1, 2, 3, [5, 9], Window { kernel_size: [1, 4], ..Window::square(1) }),
         (2, 3, 2, [7, 5], Window { kernel_size: [4, 1], ..Window::square(1) }),
+        // Columns that no tile divides.
+        (1, 2, 3, [4, 19], Window::square(3)),
         // A workgroup less one, a full one and one more, of channels on either side.
         (1, 1, 63, [1, 1], one),
         (1, 64, 2, [1, 1], one),
@@ -196,5 +198,21 @@ fn shapes() -> Vec<Conv2d> {
         Ok(shape) => shape,
         Err(error) => unreachable!("{window:?} over {input:?}: {error}"),
     };
-    swept.chain(special).map(shape).collect()
+    swept.chain(paired()).chain(special).map(shape).collect()
+}
+
+/// Images of even widths, as networks have them: rows loaded in pairs, from the first column and from one before, whole rows in one tile and in
+/// several, channels that one lane has and channels that one shares.
+fn paired() -> impl Iterator<Item = (u32, u32, u32, [u32; 2], Window)> {
+    const CHANNELS: [u32; 4] = [1, 8, 9, 17];
+    const KERNEL_WIDTHS: [u32; 4] = [2, 3, 5, 8];
+    const OUTPUTS: [u32; 4] = [2, 6, 14, 22];
+    pairwise([2, 4, 4, 3, 4, 4, 3, 4]).into_iter().map(
+        |[batch, inputs, outputs, height, width, kernel, tall, padding]| {
+            let kernel_size = [[1, 2, 3][tall], KERNEL_WIDTHS[kernel]];
+            let window = Window { kernel_size, padding: [tall as u32 / 2, padding as u32], ..Window::square(1) };
+            let input = input_size(&window, [[1, 4, 5][height], OUTPUTS[width]], 0);
+            ([1, 3][batch], CHANNELS[inputs], CHANNELS[outputs], input, window)
+        },
+    )
 }

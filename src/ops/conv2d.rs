@@ -11,20 +11,36 @@ use crate::reference;
 static PLAIN_SHADER: Shader = shader!("conv2d");
 static TILED_SHADER: Shader = shader!("conv2d_tiled");
 static SUBGROUP_SHADER: Shader = shader!("conv2d_subgroup");
+static SUBGROUP_VEC2_SHADER: Shader = shader!("conv2d_subgroup_vec2");
 
 /// The name of the variant whose invocations compute a tile each.
 pub(super) const TILED: &str = "tiled";
 
-/// The longest side of a tile of the subgroup variants, as the shader has it.
-const MAX_TILE: u32 = 8;
+/// The longest sides of what an invocation of the subgroup variants computes, as the shader has them: channels and columns of an image,
+/// channels and columns of a kernel.
+const MAX_CHANNELS: u32 = 16;
+const MAX_COLUMNS: u32 = 14;
+const MAX_KERNEL_WIDTH: u32 = 8;
+const MAX_ROW: u32 = MAX_COLUMNS + MAX_KERNEL_WIDTH + 2;
 
-/// The kernels that can compute a shape, the fastest last.
-fn variants(shape: &Conv2d) -> &'static [&'static str] {
+/// Results of an invocation: more would find no registers anywhere.
+const MAX_RESULTS: u32 = 112;
+
+/// The most columns that one turn of grad_weight's loop takes.
+const MAX_STEPS: u32 = 4;
+
+/// The name of the variant of [`SUBGROUP`] that loads rows two values at a time.
+pub(super) const SUBGROUP_VEC2: &str = "subgroup_vec2";
+
+/// The kernels that can compute a shape, the fastest last; `widths` are those of the images that it loads.
+fn variants(shape: &Conv2d, widths: &[u32]) -> &'static [&'static str] {
     let Window { stride, dilation, kernel_size, .. } = shape.window;
-    if stride == [1; 2] && dilation[1] == 1 && kernel_size[1] <= MAX_TILE {
+    if stride != [1; 2] || dilation[1] != 1 || kernel_size[1] > MAX_KERNEL_WIDTH {
+        &[PLAIN, TILED]
+    } else if dilation[0] != 1 || widths.iter().any(|width| width % 2 == 1) {
         &[PLAIN, TILED, SUBGROUP]
     } else {
-        &[PLAIN, TILED]
+        &[PLAIN, TILED, SUBGROUP, SUBGROUP_VEC2]
     }
 }
 
@@ -77,8 +93,8 @@ fn params(shape: &Conv2d, slices: Slices) -> Conv2dParams {
 struct Kernel<'a> {
     op: &'a dyn Op,
     shape: &'a Conv2d,
-    /// Of the plain variant and the subgroup variant.
-    entry_points: [&'static str; 2],
+    /// Of the plain variant and those with subgroups.
+    entry_points: [&'static str; 3],
     /// Rows of the sum, and terms of a row.
     terms: (u32, u32),
     /// What it writes, as tiles see it: channels, rows and columns.
@@ -95,8 +111,14 @@ impl Kernel<'_> {
     }
 
     /// A workgroup has the same channels throughout. Each of the `N` operands that it writes after the first is one place more.
-    fn subgroup<const N: usize>(&self, workgroup: u32, slices: impl FnOnce(u64) -> Slices) -> Lowering {
-        let [channels, columns] = [self.channels, self.columns].map(|length| even_tile(length, MAX_TILE));
+    fn shared<const N: usize>(
+        &self,
+        (shader, entry_point): (&'static Shader, &'static str),
+        [channels, columns]: [u32; 2],
+        workgroup: u32,
+        slices: impl FnOnce(u64) -> Slices,
+        row: &[(&'static str, u32)],
+    ) -> Lowering {
         let places = product(&self.rows) as u64 * u64::from(self.columns.div_ceil(columns)) + N as u64 - 1;
         // Lanes without a place would compute for nothing.
         let workgroup = workgroup.min(places.next_multiple_of(SUBGROUP_LANES.into()).try_into().unwrap_or(u32::MAX));
@@ -106,10 +128,85 @@ impl Kernel<'_> {
             ("WORKGROUP_SIZE", workgroup),
             ("TILE_CHANNELS", channels),
             ("TILE_COLUMNS", columns),
-            ("KERNEL_WIDTH", self.shape.window.kernel_size[1]),
+            ("KERNEL_WIDTH", self.kernel_width()),
         ];
         let invocations = workgroups * u64::from(workgroup);
-        self.summed::<N>(&SUBGROUP_SHADER, self.entry_points[1], invocations, slices(workgroups), &constants)
+        self.summed::<N>(shader, entry_point, invocations, slices(workgroups), &[&constants, row].concat())
+    }
+
+    fn kernel_width(&self) -> u32 {
+        self.shape.window.kernel_size[1]
+    }
+
+    /// The tile of an image that covers it at the least cost, in loads: `multiple` columns or a multiple of them. There is a load for each column
+    /// of the kernel and eight channels, one for each column that `row` says, and the multiply-adds, of which some 25 take as long.
+    fn tile(&self, multiple: u32, most_channels: u32, row: impl Fn(u32) -> Row) -> [u32; 2] {
+        let kernel_width = self.kernel_width();
+        let cost = |&[channels, columns]: &[u32; 2]| {
+            let Row { loaded, products, .. } = row(columns);
+            let loads = kernel_width * channels.div_ceil(SUBGROUP_LANES) + loaded;
+            let tiles = u64::from(self.channels.div_ceil(channels)) * u64::from(self.columns.div_ceil(columns));
+            tiles * u64::from(25 * loads + channels * products)
+        };
+        let columns = (1..=MAX_COLUMNS / multiple).map(|columns| columns * multiple);
+        let tiles = columns.flat_map(|columns| (1..=most_channels).map(move |channels| [channels, columns]));
+        tiles.filter(|[channels, columns]| channels * columns <= MAX_RESULTS).min_by_key(cost).unwrap_or([1, multiple])
+    }
+
+    /// Of a kernel, all of whose columns one invocation has.
+    fn tile_of_kernel(&self) -> [u32; 2] {
+        [even_tile(self.channels, MAX_CHANNELS), self.columns]
+    }
+
+    /// The most of 1 to `longest` times `unit` columns of the output that its width is a multiple of.
+    fn steps(&self, unit: u32, longest: u32) -> u32 {
+        let width = self.shape.output[1];
+        (1..=longest).rev().find(|steps| width.is_multiple_of(unit * steps)).unwrap_or(1)
+    }
+
+    /// Tiles of images, in workgroups that follow from their columns.
+    fn subgroup(&self, workgroup: impl FnOnce(u32) -> u32, slices: Slices) -> Lowering {
+        let kernel_width = self.kernel_width();
+        let tile = self.tile(1, SUBGROUP_LANES, |columns| Row::sliding(columns, kernel_width, 0));
+        self.shared::<1>((&SUBGROUP_SHADER, self.entry_points[1]), tile, workgroup(tile[1]), |_| slices, &[])
+    }
+
+    /// The same, with rows loaded in pairs: rows of `width` columns, of which a tile needs those from `before` columns before it on.
+    fn subgroup_vec2(
+        &self,
+        workgroup: impl FnOnce(u32) -> u32,
+        slices: Slices,
+        width: u32,
+        before: Option<u32>,
+    ) -> Lowering {
+        let kernel_width = self.kernel_width();
+        let row = |columns: u32| match before {
+            Some(before) if columns == self.columns && width <= MAX_ROW => {
+                Row::whole(columns, kernel_width, width, before)
+            }
+            Some(before) => Row::sliding(columns, kernel_width, before % 2),
+            None => Row::sliding(columns, kernel_width, self.shape.window.padding[1].abs_diff(kernel_width - 1) % 2),
+        };
+        let tile = self.tile(2, MAX_CHANNELS, row);
+        let Row { loaded, offset, .. } = row(tile[1]);
+        let row = [("OFFSET", offset), ("PAIRS", loaded.div_ceil(2))];
+        self.shared::<1>((&SUBGROUP_VEC2_SHADER, self.entry_points[2]), tile, workgroup(tile[1]), |_| slices, &row)
+    }
+
+    /// Tiles of the kernel.
+    fn subgroup_sums<const N: usize>(&self) -> Lowering {
+        let row = [("STEPS", self.steps(1, MAX_STEPS))];
+        let (kernel, tile) = ((&SUBGROUP_SHADER, self.entry_points[1]), self.tile_of_kernel());
+        self.shared::<N>(kernel, tile, SUBGROUP_WORKGROUP, |workgroups| self.spread(workgroups), &row)
+    }
+
+    /// The same, with rows loaded in pairs.
+    fn subgroup_vec2_sums<const N: usize>(&self) -> Lowering {
+        let (steps, shift) = (self.steps(2, MAX_STEPS / 2), self.shape.window.padding[1] % 2);
+        let pairs = (shift + 2 * steps + self.kernel_width() - 1).div_ceil(2);
+        let row = [("OFFSET", shift), ("PAIRS", pairs), ("STEPS", steps)];
+        let (kernel, tile) = ((&SUBGROUP_VEC2_SHADER, self.entry_points[2]), self.tile_of_kernel());
+        self.shared::<N>(kernel, tile, SUBGROUP_WORKGROUP, |workgroups| self.spread(workgroups), &row)
     }
 
     /// Tiles that do not share a row where `are_apart`; else they run on into the next.
@@ -161,6 +258,29 @@ impl Kernel<'_> {
 
 /// Invocations of a workgroup of the subgroup variants: few, because a small layer has few.
 pub(super) const SUBGROUP_WORKGROUP: u32 = 32;
+
+/// What a tile loads of a row of an image.
+struct Row {
+    loaded: u32,
+    /// Where in it the first column of the kernel meets the first of the tile, as the shader has it.
+    offset: u32,
+    /// Multiply-adds of a channel.
+    products: u32,
+}
+
+impl Row {
+    /// What all columns of the tile and of the kernel meet, and `shift` columns before.
+    fn sliding(columns: u32, kernel_width: u32, shift: u32) -> Self {
+        Self { loaded: shift + columns + kernel_width - 1, offset: shift, products: columns * kernel_width }
+    }
+
+    /// The whole of a row of `width` columns, for a tile that is a whole row and whose kernel begins `before` columns before it.
+    fn whole(columns: u32, kernel_width: u32, width: u32, before: u32) -> Self {
+        let meets = |column: u32| (before..before + width).contains(&column);
+        let pairs = (0..columns).flat_map(|column| (0..kernel_width).map(move |kw| column + kw));
+        Self { loaded: width, offset: before.wrapping_neg(), products: pairs.filter(|&at| meets(at)).count() as u32 }
+    }
+}
 
 /// The side of the fewest tiles of at most `longest` that cover `length`, none larger than it has to be.
 pub(super) fn even_tile(length: u32, longest: u32) -> u32 {
@@ -221,7 +341,7 @@ impl Op for Conv2dForward {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.0)
+        variants(&self.0, &[self.0.input[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
@@ -230,7 +350,7 @@ impl Op for Conv2dForward {
         let kernel = Kernel {
             op: self,
             shape,
-            entry_points: ["conv2d_forward", "conv2d_forward_subgroup"],
+            entry_points: ["conv2d_forward", "conv2d_forward_subgroup", "conv2d_forward_subgroup_vec2"],
             terms: (shape.in_channels * kernel_height, kernel_width),
             channels: shape.out_channels,
             rows: [shape.batch, shape.output[0]],
@@ -240,7 +360,11 @@ impl Op for Conv2dForward {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_forward_tiled", true)),
             SUBGROUP if self.variants().contains(&SUBGROUP) => {
-                Ok(kernel.subgroup::<1>(SUBGROUP_WORKGROUP, |_| kernel.slices()))
+                Ok(kernel.subgroup(|_| SUBGROUP_WORKGROUP, kernel.slices()))
+            }
+            SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => {
+                let before = Some(shape.window.padding[1]);
+                Ok(kernel.subgroup_vec2(|_| SUBGROUP_WORKGROUP, kernel.slices(), shape.input[1], before))
             }
             _ => Err(unknown_variant(self, variant)),
         }
@@ -282,7 +406,7 @@ impl Op for Conv2dGradInput {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.0)
+        variants(&self.0, &[self.0.output[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
@@ -291,21 +415,25 @@ impl Op for Conv2dGradInput {
         let kernel = Kernel {
             op: self,
             shape,
-            entry_points: ["conv2d_grad_input", "conv2d_grad_input_subgroup"],
+            entry_points: ["conv2d_grad_input", "conv2d_grad_input_subgroup", "conv2d_grad_input_subgroup_vec2"],
             terms: (shape.out_channels * kernel_height, kernel_width),
             channels: shape.in_channels,
             rows: [shape.batch, shape.input[0]],
             columns: shape.input[1],
         };
+        let slices = Slices::new(shape.out_channels, kernel_height.saturating_mul(kernel_width));
+        // A workgroup that keeps to one row of the images leaves out most of what meets no gradient.
+        let row = |columns: u32| {
+            let tiles = shape.batch.saturating_mul(shape.input[1].div_ceil(columns));
+            (1 << tiles.ilog2().min(31)).clamp(SUBGROUP_LANES, SUBGROUP_WORKGROUP)
+        };
         match variant {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_grad_input_tiled", true)),
-            SUBGROUP if self.variants().contains(&SUBGROUP) => {
-                // A workgroup that keeps to one row of the images leaves out most of what meets no gradient.
-                let row = shape.batch.saturating_mul(shape.input[1].div_ceil(even_tile(shape.input[1], MAX_TILE)));
-                let workgroup = (1 << row.ilog2().min(31)).clamp(SUBGROUP_LANES, SUBGROUP_WORKGROUP);
-                let slices = Slices::new(shape.out_channels, kernel_height.saturating_mul(kernel_width));
-                Ok(kernel.subgroup::<1>(workgroup, |_| slices))
+            SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup(row, slices)),
+            SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => {
+                let before = (kernel_width - 1).checked_sub(shape.window.padding[1]);
+                Ok(kernel.subgroup_vec2(row, slices, shape.output[1], before))
             }
             _ => Err(unknown_variant(self, variant)),
         }
@@ -348,17 +476,20 @@ impl Op for Conv2dGradWeight {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.0)
+        variants(&self.0, &[self.0.input[1], self.0.output[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
-        let kernel = grad_weight(self, &self.0, ["conv2d_grad_weight", "conv2d_grad_weight_subgroup"]);
+        let kernel = grad_weight(
+            self,
+            &self.0,
+            ["conv2d_grad_weight", "conv2d_grad_weight_subgroup", "conv2d_grad_weight_subgroup_vec2"],
+        );
         match variant {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_grad_weight_tiled", false)),
-            SUBGROUP if self.variants().contains(&SUBGROUP) => {
-                Ok(kernel.subgroup::<1>(SUBGROUP_WORKGROUP, |workgroups| kernel.spread(workgroups)))
-            }
+            SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup_sums::<1>()),
+            SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => Ok(kernel.subgroup_vec2_sums::<1>()),
             _ => Err(unknown_variant(self, variant)),
         }
     }
@@ -370,7 +501,7 @@ impl Op for Conv2dGradWeight {
 }
 
 /// The kernel of a weight's gradient, with the bias's or without.
-fn grad_weight<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static str; 2]) -> Kernel<'a> {
+fn grad_weight<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static str; 3]) -> Kernel<'a> {
     let [kernel_height, kernel_width] = shape.window.kernel_size;
     Kernel {
         op,
@@ -419,11 +550,15 @@ impl Op for Conv2dGradWeightBias {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.0)
+        variants(&self.0, &[self.0.input[1], self.0.output[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
-        let kernel = grad_weight(self, &self.0, ["conv2d_grad_weight_bias", "conv2d_grad_weight_bias_subgroup"]);
+        let kernel = grad_weight(
+            self,
+            &self.0,
+            ["conv2d_grad_weight_bias", "conv2d_grad_weight_bias_subgroup", "conv2d_grad_weight_bias_subgroup_vec2"],
+        );
         match variant {
             PLAIN => Ok(kernel.plain::<2>()),
             // One after the other.
@@ -434,9 +569,8 @@ impl Op for Conv2dGradWeightBias {
                 weight.scratch.extend(bias.scratch);
                 Ok(weight)
             }
-            SUBGROUP if self.variants().contains(&SUBGROUP) => {
-                Ok(kernel.subgroup::<2>(SUBGROUP_WORKGROUP, |workgroups| kernel.spread(workgroups)))
-            }
+            SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup_sums::<2>()),
+            SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => Ok(kernel.subgroup_vec2_sums::<2>()),
             _ => Err(unknown_variant(self, variant)),
         }
     }

@@ -13,7 +13,7 @@ static SUBGROUP_SHADER: Shader = shader!("conv2d_pool_subgroup");
 
 /// The longest sides of what an invocation of the subgroup variant computes, as the shader has them.
 const MAX_CHANNELS: u32 = 8;
-const MAX_PAIRS: u32 = 2;
+const MAX_PAIRS: u32 = 5;
 const MAX_KERNEL_WIDTH: u32 = 8;
 
 params! {
@@ -48,6 +48,7 @@ impl Conv2dReluMaxPool2dForward {
         let fits = stride == [1; 2]
             && dilation == [1; 2]
             && width <= MAX_KERNEL_WIDTH
+            && conv.input[1].is_multiple_of(2)
             && terms <= MAX_TERMS as usize
             && pool.window == Window::square(2).stride(2);
         fits.then_some(Self { conv, pool })
@@ -56,6 +57,11 @@ impl Conv2dReluMaxPool2dForward {
     fn apart(&self) -> (Conv2dForward, MaxPool2dForward) {
         (Conv2dForward(self.conv), MaxPool2dForward { shape: self.pool, relu: true })
     }
+}
+
+/// The most pairs of columns whose tiles cover `length` with the fewest to spare.
+fn tile_pairs(length: u32) -> u32 {
+    (1..=MAX_PAIRS).rev().min_by_key(|&pairs| length.next_multiple_of(pairs)).unwrap_or(1)
 }
 
 impl Op for Conv2dReluMaxPool2dForward {
@@ -121,16 +127,19 @@ impl Op for Conv2dReluMaxPool2dForward {
             }
             SUBGROUP => {
                 let channels = even_tile(out_channels, MAX_CHANNELS);
-                let pairs = even_tile(self.pool.output[1], MAX_PAIRS);
+                let pairs = tile_pairs(self.pool.output[1]);
                 let places = product(&[batch, self.pool.output[0], self.pool.output[1].div_ceil(pairs)]) as u64;
                 // Lanes without a place would compute for nothing.
                 let workgroup = places.next_multiple_of(SUBGROUP_LANES.into()).min(SUBGROUP_WORKGROUP.into());
                 let invocations = places.next_multiple_of(workgroup) * u64::from(out_channels.div_ceil(channels));
+                let shift = window.padding[1] % 2;
                 let constants = [
                     ("WORKGROUP_SIZE", workgroup as u32),
                     ("TILE_CHANNELS", channels),
                     ("TILE_COLUMNS", 2 * pairs),
                     ("KERNEL_WIDTH", window.kernel_size[1]),
+                    ("PAIRS", (shift + 2 * pairs + window.kernel_size[1] - 1).div_ceil(2)),
+                    ("OFFSET", shift),
                 ];
                 let entry_point = "conv2d_relu_max_pool2d_forward_subgroup";
                 Ok(Dispatch::specialised(&SUBGROUP_SHADER, entry_point, &params, &bindings, invocations, &constants)

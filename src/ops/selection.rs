@@ -81,14 +81,19 @@ impl Selection {
 
 /// Ours that an op runs on a device unless told otherwise; without one, what runs on all.
 pub fn choose(op: &dyn Op, device: Option<&Device>) -> &'static str {
-    let runs = |variant: &&&str| device.map_or(**variant != SUBGROUP, |device| runs_on(device, variant));
+    let runs = |variant: &&&str| device.map_or(!needs_subgroups(variant), |device| runs_on(device, variant));
     // The last one listed is the fastest on every adapter measured so far.
     op.variants().iter().rfind(runs).copied().unwrap_or(PLAIN)
 }
 
 /// Whether a device has what a variant needs.
 pub fn runs_on(device: &Device, variant: &str) -> bool {
-    variant != SUBGROUP || device.subgroup_lanes() >= SUBGROUP_LANES
+    !needs_subgroups(variant) || device.subgroup_lanes() >= SUBGROUP_LANES
+}
+
+/// Whether it is [`SUBGROUP`] or a variant of that, which has its name before its own.
+fn needs_subgroups(variant: &str) -> bool {
+    variant.starts_with(SUBGROUP)
 }
 
 #[cfg(test)]
