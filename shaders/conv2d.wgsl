@@ -1,6 +1,7 @@
 // Two-dimensional convolution (cross-correlation), NCHW activations, OIHW weight.
 //   forward:     output[n, o, oh, ow] = bias[o] + Σ weight[o, c, kh, kw] · input[n, c, ih, iw]
 //   grad_input:  grad_input[n, c, ih, iw] = Σ weight[o, c, kh, kw] · grad_output[n, o, oh, ow]
+//   grad_input_max_pool2d: the gradient of the planes that a 2 × 2 pooling has made the input of, which all goes to the winners
 //   grad_weight: grad_weight[o, c, kh, kw] = Σ grad_output[n, o, oh, ow] · input[n, c, ih, iw]
 // each over all terms with ih = oh · stride + kh · dilation − padding inside the input, and iw likewise. The gradient of the bias
 // is bias_grad in bias.wgsl.
@@ -39,6 +40,8 @@ struct Conv2dParams {
 @group(0) @binding(6) var<storage, read_write> grad_input: array<f32>;
 @group(0) @binding(7) var<storage, read_write> grad_weight: array<f32>;
 @group(0) @binding(8) var<storage, read_write> grad_bias: array<f32>;
+@group(0) @binding(9) var<storage, read> winner: array<u32>;
+@group(0) @binding(10) var<storage, read_write> grad_planes: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn conv2d_forward(
@@ -80,17 +83,8 @@ fn conv2d_forward(
   output[i] = sum;
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn conv2d_grad_input(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) grid: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let i = invocation_index(workgroup, grid, local);
-  let length = params.batch * params.in_channels * params.in_height * params.in_width;
-  if (i >= params.slices * length) {
-    return;
-  }
+// Element i of the gradient of the input, of which there are `length` in a slice.
+fn grad_of_input(i: u32, length: u32) -> f32 {
   let slice = i / length;
   let iw = i % params.in_width;
   let ih = (i / params.in_width) % params.in_height;
@@ -124,7 +118,50 @@ fn conv2d_grad_input(
       }
     }
   }
-  grad_input[i] = sum;
+  return sum;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn conv2d_grad_input(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let i = invocation_index(workgroup, grid, local);
+  let length = params.batch * params.in_channels * params.in_height * params.in_width;
+  if (i >= params.slices * length) {
+    return;
+  }
+  grad_input[i] = grad_of_input(i, length);
+}
+
+// What the four elements of a 2 × 2 window get, the upper row first: `grad` for its winner, which has the flat index `winner_at` in a plane of
+// the given width where the window's first has `first`; nothing where that is not in the window.
+fn window_grads(grad: f32, winner_at: u32, first: u32, width: u32) -> vec4<f32> {
+  return select(vec4(0.0), vec4(grad), vec4(winner_at) == vec4(first) + vec4(0u, 1u, width, width + 1u));
+}
+
+// In one slice.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn conv2d_grad_input_max_pool2d(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let i = invocation_index(workgroup, grid, local);
+  let length = params.batch * params.in_channels * params.in_height * params.in_width;
+  if (i >= length) {
+    return;
+  }
+  let width = 2u * params.in_width;
+  let row = i / params.in_width;
+  let column = 2u * (i % params.in_width);
+  let own = window_grads(grad_of_input(i, length), winner[i], 2u * (row % params.in_height) * width + column, width);
+  let upper = 2u * row * width + column;
+  grad_planes[upper] = own.x;
+  grad_planes[upper + 1u] = own.y;
+  grad_planes[upper + width] = own.z;
+  grad_planes[upper + width + 1u] = own.w;
 }
 
 // The gradient of one weight, summed over the rows of a slice.

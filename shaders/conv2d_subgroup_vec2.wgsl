@@ -36,6 +36,8 @@ struct Conv2dParams {
 @group(0) @binding(6) var<storage, read_write> grad_input: array<f32>;
 @group(0) @binding(7) var<storage, read_write> grad_weight: array<f32>;
 @group(0) @binding(8) var<storage, read_write> grad_bias: array<f32>;
+@group(0) @binding(9) var<storage, read> winner: array<u32>;
+@group(0) @binding(10) var<storage, read_write> grad_planes: array<vec2<f32>>;
 
 // The host chooses the tile, an even number of columns where they are columns of an image. Loops over overrides have a length that compilers
 // know: they are unrolled, and the arrays become registers.
@@ -53,7 +55,6 @@ const LANES: u32 = 8u;
 const MAX_COLUMNS: u32 = 14u;
 const MAX_KERNEL_WIDTH: u32 = 8u;
 const MAX_ROW: u32 = MAX_COLUMNS + MAX_KERNEL_WIDTH + 2u;
-
 
 // Columns x and x + 1 of a row that begins at pair `row`, 0 where they are outside it (left of it x has wrapped to a huge value) or the row is
 // outside the image.
@@ -205,21 +206,38 @@ fn conv2d_forward_subgroup_vec2(
   }
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn conv2d_grad_input_subgroup_vec2(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) grid: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {
+// What the four elements of a 2 × 2 window get, the upper row first: `grad` for its winner, which has the flat index `winner_at` in a plane of
+// the given width where the window's first has `first`; nothing where that is not in the window.
+fn window_grads(grad: f32, winner_at: u32, first: u32, width: u32) -> vec4<f32> {
+  return select(vec4(0.0), vec4(grad), vec4(winner_at) == vec4(first) + vec4(0u, 1u, width, width + 1u));
+}
+
+// Places of grad_input's tiles in one channel, and workgroups of it all.
+fn input_places() -> u32 {
+  return params.batch * params.in_height * ((params.in_width + TILE_COLUMNS - 1u) / TILE_COLUMNS);
+}
+
+fn input_workgroups() -> u32 {
+  let tiles_c = (params.in_channels + TILE_CHANNELS - 1u) / TILE_CHANNELS;
+  return params.slices * tiles_c * ((input_places() + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE);
+}
+
+// A tile of the gradient of the input: its channels from `channel` on, its columns from `column` on. The first is element `base`, the same of
+// the next channel `plane` elements on. There is none past the last place.
+struct InputTile {
+  results: array<f32, MAX_CHANNELS * MAX_COLUMNS>,
+  channel: u32,
+  column: u32,
+  base: u32,
+  exists: bool,
+}
+
+fn grads_of_input(index: u32, local: u32, lane: u32) -> InputTile {
   let tiles_w = (params.in_width + TILE_COLUMNS - 1u) / TILE_COLUMNS;
   let tiles_c = (params.in_channels + TILE_CHANNELS - 1u) / TILE_CHANNELS;
-  let places = params.batch * params.in_height * tiles_w;
+  let places = input_places();
   let groups = (places + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
-  var i = workgroup_index(workgroup, grid);
-  if (i >= params.slices * tiles_c * groups) {
-    return;
-  }
+  var i = index;
   let first_place = i % groups * WORKGROUP_SIZE;
   let place = first_place + local;
   i /= groups;
@@ -264,18 +282,59 @@ fn conv2d_grad_input_subgroup_vec2(
       add_row(&sums, own, values);
     }
   }
-  if (place >= places) {
+  let base = (((slice * params.batch + n) * params.in_channels + c) * params.in_height + ih) * params.in_width + iw;
+  return InputTile(in_a_row(&sums), c, iw, base, place < places);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn conv2d_grad_input_subgroup_vec2(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let i = workgroup_index(workgroup, grid);
+  if (i >= input_workgroups()) {
     return;
   }
-
+  var tile = grads_of_input(i, local, lane);
   let plane = params.in_height * params.in_width;
-  let base = (((slice * params.batch + n) * params.in_channels + c) * params.in_height + ih) * params.in_width + iw;
-  var results = in_a_row(&sums);
   for (var result = 0u; result < TILE_CHANNELS * TILE_COLUMNS; result++) {
     let t = result / TILE_COLUMNS;
     let j = result % TILE_COLUMNS;
-    if (c + t < params.in_channels && iw + j < params.in_width) {
-      grad_input[base + t * plane + j] = results[result];
+    if (tile.exists && tile.channel + t < params.in_channels && tile.column + j < params.in_width) {
+      grad_input[tile.base + t * plane + j] = tile.results[result];
+    }
+  }
+}
+
+// Through the pooling before the convolution: each result goes to its window's winner, zeros to the rest of the window.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn conv2d_grad_input_max_pool2d_subgroup_vec2(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let i = workgroup_index(workgroup, grid);
+  if (i >= input_workgroups()) {
+    return;
+  }
+  var tile = grads_of_input(i, local, lane);
+  let width = 2u * params.in_width;
+  let plane = params.in_height * params.in_width;
+  for (var result = 0u; result < TILE_CHANNELS * TILE_COLUMNS; result++) {
+    let t = result / TILE_COLUMNS;
+    let j = result % TILE_COLUMNS;
+    if (tile.exists && tile.channel + t < params.in_channels && tile.column + j < params.in_width) {
+      let at = tile.base + t * plane + j;
+      let row = at / params.in_width;
+      let first = 2u * (row % params.in_height) * width + 2u * (at % params.in_width);
+      let own = window_grads(tile.results[result], winner[at], first, width);
+      // A row of windows is two rows of the planes, each of as many pairs as the row has windows.
+      let pair = at + row * params.in_width;
+      grad_planes[pair] = own.xy;
+      grad_planes[pair + params.in_width] = own.zw;
     }
   }
 }

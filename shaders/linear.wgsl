@@ -2,6 +2,7 @@
 //   linear_forward:         output[n, o] = relu(bias[o] + Σ_i input[n, i] · weight[o, i])
 //   linear_grad_input:      grad_input[n, i] = Σ_o grad_output[n, o] · weight[o, i]                     (overwritten)
 //   linear_grad_input_relu: the same where activation[n, i] > 0, else 0: activation is the output of the ReLU before the layer
+//   linear_grad_input_max_pool2d: the gradient of the planes that a 2 × 2 pooling has made the input of, which all goes to the winners
 //   linear_grad_weight:     grad_weight[o, i] = Σ_n grad_output[n, o] · input[n, i], grad_bias[o] = Σ_n grad_output[n, o]
 //
 // One result an invocation; that of grad_weight with i = 0 adds up the bias's gradient as well. The plain variant: the one to read, and
@@ -14,6 +15,9 @@ struct LinearParams {
   out_features: u32,
   // Whether max(output, 0) comes after it.
   relu: u32,
+  // Rows and columns of a plane of the input, where the input is what a 2 × 2 pooling has made of planes.
+  pool_height: u32,
+  pool_width: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: LinearParams;
@@ -26,6 +30,8 @@ struct LinearParams {
 @group(0) @binding(7) var<storage, read> activation: array<f32>;
 @group(0) @binding(8) var<storage, read_write> grad_weight: array<f32>;
 @group(0) @binding(9) var<storage, read_write> grad_bias: array<f32>;
+@group(0) @binding(10) var<storage, read> winner: array<u32>;
+@group(0) @binding(11) var<storage, read_write> grad_planes: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn linear_forward(
@@ -78,6 +84,34 @@ fn linear_grad_input_relu(
     return;
   }
   grad_input[at] = select(0.0, grad_of_input(at / params.in_features, at % params.in_features), activation[at] > 0.0);
+}
+
+// What the four elements of a 2 × 2 window get, the upper row first: `grad` for its winner, which has the flat index `winner_at` in a plane of
+// the given width where the window's first has `first`; nothing where that is not in the window.
+fn window_grads(grad: f32, winner_at: u32, first: u32, width: u32) -> vec4<f32> {
+  return select(vec4(0.0), vec4(grad), vec4(winner_at) == vec4(first) + vec4(0u, 1u, width, width + 1u));
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn linear_grad_input_max_pool2d(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let at = invocation_index(workgroup, grid, local);
+  if (at >= params.batch * params.in_features) {
+    return;
+  }
+  let width = 2u * params.pool_width;
+  let row = at / params.pool_width;
+  let column = 2u * (at % params.pool_width);
+  let grad = grad_of_input(at / params.in_features, at % params.in_features);
+  let own = window_grads(grad, winner[at], 2u * (row % params.pool_height) * width + column, width);
+  let upper = 2u * row * width + column;
+  grad_planes[upper] = own.x;
+  grad_planes[upper + 1u] = own.y;
+  grad_planes[upper + width] = own.z;
+  grad_planes[upper + width + 1u] = own.w;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -16,6 +16,9 @@ struct LinearParams {
   out_features: u32,
   // Whether max(output, 0) comes after it.
   relu: u32,
+  // Rows and columns of a plane of the input, where the input is what a 2 × 2 pooling has made of planes.
+  pool_height: u32,
+  pool_width: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: LinearParams;
@@ -28,6 +31,8 @@ struct LinearParams {
 @group(0) @binding(7) var<storage, read> activation: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> grad_weight: array<vec4<f32>>;
 @group(0) @binding(9) var<storage, read_write> grad_bias: array<f32>;
+@group(0) @binding(10) var<storage, read> winner: array<u32>;
+@group(0) @binding(11) var<storage, read_write> grad_planes: array<vec2<f32>>;
 
 // Lanes that every subgroup has.
 const LANES: u32 = 8u;
@@ -145,6 +150,49 @@ fn linear_grad_input_relu_subgroup(
     if (place < fours && n + row < params.batch) {
       let at = (n + row) * fours + place;
       grad_input[at] = select(vec4(0.0), sums[row], activation[at] > vec4(0.0));
+    }
+  }
+}
+
+// What the four elements of a 2 × 2 window get, the upper row first: `grad` for its winner, which has the flat index `winner_at` in a plane of
+// the given width where the window's first has `first`; nothing where that is not in the window.
+fn window_grads(grad: f32, winner_at: u32, first: u32, width: u32) -> vec4<f32> {
+  return select(vec4(0.0), vec4(grad), vec4(winner_at) == vec4(first) + vec4(0u, 1u, width, width + 1u));
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn linear_grad_input_max_pool2d_subgroup(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let i = workgroup_index(workgroup, grid);
+  let n = i / groups_of_inputs() * TILE_ROWS;
+  if (n >= params.batch) {
+    return;
+  }
+  let place = i % groups_of_inputs() * WORKGROUP_SIZE + local;
+  let sums = grads_of_input(n, place, lane);
+  // One by one where a loop can index them, so that what stores a window is compiled once.
+  var results: array<f32, 4u * LANES>;
+  for (var row = 0u; row < TILE_ROWS; row++) {
+    results[4u * row] = sums[row].x;
+    results[4u * row + 1u] = sums[row].y;
+    results[4u * row + 2u] = sums[row].z;
+    results[4u * row + 3u] = sums[row].w;
+  }
+  let width = 2u * params.pool_width;
+  for (var result = 0u; result < 4u * min(TILE_ROWS, params.batch - n); result++) {
+    let at = (n + result / 4u) * params.in_features + 4u * place + result % 4u;
+    if (4u * place < params.in_features) {
+      let row = at / params.pool_width;
+      let first = 2u * (row % params.pool_height) * width + 2u * (at % params.pool_width);
+      let own = window_grads(results[result], winner[at], first, width);
+      // A row of windows is two rows of the planes, each of as many pairs as the row has windows.
+      let pair = at + row * params.pool_width;
+      grad_planes[pair] = own.xy;
+      grad_planes[pair + params.pool_width] = own.zw;
     }
   }
 }

@@ -12,6 +12,7 @@ mod head;
 mod linear;
 mod loss;
 mod pairwise;
+mod pooled_grad_input;
 mod pooling;
 mod sizes;
 
@@ -123,7 +124,7 @@ struct Block {
     timed: &'static [Timed],
 }
 
-static BLOCKS: [Block; 8] = [
+static BLOCKS: [Block; 9] = [
     convolution::BLOCK,
     linear::BLOCK,
     pooling::BLOCK,
@@ -131,6 +132,7 @@ static BLOCKS: [Block; 8] = [
     dropout::BLOCK,
     loss::BLOCK,
     head::BLOCK,
+    pooled_grad_input::BLOCK,
     gather::BLOCK,
 ];
 

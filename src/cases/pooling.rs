@@ -127,7 +127,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// Where the maxima of an input full of ties are, those after a ReLU partly nowhere.
-fn winner(shape: &Pool2d, relu: bool, seed: u64) -> Vec<u32> {
+pub(super) fn winner(shape: &Pool2d, relu: bool, seed: u64) -> Vec<u32> {
     let inputs = [Style::Integers.bits(shape.input_len(), seed, 0), Vec::new(), Vec::new()];
     let step = StepRow { step: 1, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
     let [_, _, argmax] = &evaluate(&MaxPool2dForward { shape: *shape, relu }, &step, &inputs, |value| value)[..] else {

@@ -22,6 +22,7 @@ use crate::ops::linear::{self, LinearForward, LinearGradInput, LinearGradWeight}
 use crate::ops::matmul::Matmul;
 use crate::ops::max_pool2d::{MaxPool2dBackward, MaxPool2dForward};
 use crate::ops::nonfinite::Nonfinite;
+use crate::ops::pooled_grad_input::{Conv2dGradInputMaxPool2d, LinearGradInputMaxPool2d};
 use crate::ops::relu::{ReluBackward, ReluForward};
 use crate::ops::sgd::{GuardedSgd, Sgd};
 use crate::ops::{Element, Op};
@@ -40,13 +41,22 @@ pub(super) struct Saved {
 #[derive(Clone, Copy)]
 pub(super) struct Incoming {
     tensor: TensorId,
-    /// Whether the ReLU that the layer ends with has blocked it already.
-    is_masked: bool,
+    /// What of the layer's end it has already gone through.
+    done: Done,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Nothing,
+    /// The ReLU has blocked it.
+    Relu,
+    /// The max pooling has handed it to its winners.
+    MaxPool2d,
 }
 
 impl Incoming {
-    pub fn unmasked(tensor: TensorId) -> Self {
-        Self { tensor, is_masked: false }
+    pub fn new(tensor: TensorId) -> Self {
+        Self { tensor, done: Done::Nothing }
     }
 }
 
@@ -234,7 +244,8 @@ impl<'a> Builder<'a> {
         let grad_input = self.activation(&grad_name, vec![self.batch, op.hidden.in_features]);
         let operands = [input, parameters, labels, activations, gradients, grad_input, losses];
         self.push(&format!("{name}.head"), Phase::Loss, op, &operands);
-        (logits, Incoming { tensor: grad_input, is_masked: op.masked })
+        let done = if op.masked { Done::Relu } else { Done::Nothing };
+        (logits, Incoming { tensor: grad_input, done })
     }
 
     /// Images in, the output of the layer before `end` out, or logits.
@@ -393,9 +404,7 @@ impl<'a> Builder<'a> {
             if layers.layers.start < first {
                 break;
             }
-            // Only a linear layer's own ReLU can be masked where the gradient is made.
-            let before = saved.last().filter(|before| self.ends_in_relu(before)).map(|before| before.output);
-            incoming = self.layers_backward(&layers, incoming, layers.layers.start > first, before);
+            incoming = self.layers_backward(&layers, incoming, layers.layers.start > first, saved);
         }
     }
 
@@ -404,14 +413,52 @@ impl<'a> Builder<'a> {
         saved.layers.len() == 2 && matches!(self.network.layers[saved.layers.start].layer, Layer::Linear { .. })
     }
 
-    /// Returns the gradient of what went in, or `incoming` again where none is needed. `relu` is the output of the linear layer before, if it
-    /// ends in a ReLU.
+    /// The max pooling that has made what these layers take, and its winners; a flattening between changes nothing.
+    fn pooled_before<'s>(&self, before: &'s [Saved]) -> Option<(&'s Saved, TensorId)> {
+        let is_flatten = |saved: &&Saved| self.network.layers[saved.layers.start].layer == Layer::Flatten;
+        let saved = before.iter().rev().find(|saved| !is_flatten(saved))?;
+        Some((saved, saved.argmax?))
+    }
+
+    /// The name of the gradient of what a max pooling takes, or the ReLU before it that is one op with it; `saved` are the layers that end with it.
+    fn grad_planes_name(&self, saved: &Saved) -> String {
+        let with_relu = usize::from(saved.layers.len() > 1);
+        format!("{}.grad_input", self.network.layers[saved.layers.end - 1 - with_relu].name)
+    }
+
+    /// The gradient of what a convolution or a linear layer takes and of the pooling before it, where one op can do both.
+    fn grad_input_through_pool(&mut self, index: usize, grad_output: TensorId, before: &[Saved]) -> Option<Incoming> {
+        let (pooled, winner) = self.pooled_before(before).filter(|_| self.fused)?;
+        let pool = pooled.layers.end - 1;
+        let NamedLayer { name, layer } = &self.network.layers[index];
+        let label = format!("{name}.grad_input");
+        let shape = self.with_batch(&self.activations[pool].input);
+        let tensor = |builder: &mut Self| builder.activation(&builder.grad_planes_name(pooled), shape);
+        let tensor = match layer {
+            Layer::Conv2d { .. } => {
+                let op = Conv2dGradInputMaxPool2d::new(self.conv2d(index), self.pool2d(pool))?;
+                let (weight, grad_planes) = (self.named(name, "weight"), tensor(self));
+                self.push(&label, Phase::Backward, op, &[weight, grad_output, winner, grad_planes]);
+                grad_planes
+            }
+            Layer::Linear { .. } if self.is_one_op(index) => {
+                let op = LinearGradInputMaxPool2d::new(self.linear(index), self.pool2d(pool))?;
+                let (weight, grad_planes) = (self.named(name, "weight"), tensor(self));
+                self.push(&label, Phase::Backward, op, &[grad_output, weight, winner, grad_planes]);
+                grad_planes
+            }
+            _ => return None,
+        };
+        Some(Incoming { tensor, done: Done::MaxPool2d })
+    }
+
+    /// Returns the gradient of what went in, or `incoming` again where none is needed. `before` are the layers before these.
     fn layers_backward(
         &mut self,
         saved: &Saved,
         incoming: Incoming,
         needs_grad_input: bool,
-        relu: Option<TensorId>,
+        before: &[Saved],
     ) -> Incoming {
         let index = saved.layers.start;
         let NamedLayer { name, layer } = &self.network.layers[index];
@@ -420,13 +467,15 @@ impl<'a> Builder<'a> {
         let backward = Phase::Backward;
         let mut grad_output = incoming.tensor;
         if *layer == Layer::Flatten {
-            return Incoming { tensor: self.reshape(&grad_name, shape, grad_output), is_masked: false };
+            return match incoming.done {
+                Done::MaxPool2d => incoming,
+                _ => Incoming::new(self.reshape(&grad_name, shape, grad_output)),
+            };
         }
-        if saved.layers.len() == 3 {
-            let relu = &self.network.layers[index + 1].name;
-            grad_output = self.max_pool2d_backward(&format!("{relu}.grad_input"), index + 2, saved, grad_output);
+        if saved.argmax.is_some() && incoming.done != Done::MaxPool2d {
+            grad_output = self.max_pool2d_backward(saved, grad_output);
         }
-        if self.ends_in_relu(saved) && !incoming.is_masked {
+        if self.ends_in_relu(saved) && incoming.done != Done::Relu {
             let grad_name = format!("{}.grad_input", self.network.layers[index + 1].name);
             grad_output = self.relu_backward(&grad_name, saved.output, grad_output);
         }
@@ -465,22 +514,18 @@ impl<'a> Builder<'a> {
             }
             _ => {}
         }
-        if !needs_grad_input {
-            return Incoming { tensor: grad_output, is_masked: false };
+        if !needs_grad_input || saved.argmax.is_some() && !matches!(layer, Layer::Conv2d { .. }) {
+            return Incoming::new(grad_output);
         }
         if *layer == Layer::Relu && saved.layers.len() == 1 {
-            return Incoming { tensor: self.relu_backward(&grad_name, saved.output, grad_output), is_masked: false };
+            return Incoming::new(self.relu_backward(&grad_name, saved.output, grad_output));
+        }
+        if let Some(incoming) = self.grad_input_through_pool(index, grad_output, before) {
+            return incoming;
         }
 
-        if matches!(layer, Layer::MaxPool2d { .. } | Layer::Relu) {
-            let pool = saved.layers.end - 1;
-            return Incoming {
-                tensor: self.max_pool2d_backward(&grad_name, pool, saved, grad_output),
-                is_masked: false,
-            };
-        }
-
-        // Where the ReLU before has its gradient from here, it is that of the ReLU's own input.
+        // Only a linear layer's own ReLU can be masked where the gradient is made, which then is that of the ReLU's own input.
+        let relu = before.last().filter(|before| self.ends_in_relu(before)).map(|before| before.output);
         let masked = relu.filter(|_| matches!(layer, Layer::Linear { .. }) && self.is_one_op(index));
         let grad_name = match masked {
             Some(_) => format!("{}.grad_input", self.network.layers[index - 1].name),
@@ -518,15 +563,16 @@ impl<'a> Builder<'a> {
             }
             Layer::MaxPool2d { .. } | Layer::Relu | Layer::Flatten => unreachable!("handled above"),
         }
-        Incoming { tensor: grad_input, is_masked: masked.is_some() }
+        Incoming { tensor: grad_input, done: if masked.is_some() { Done::Relu } else { Done::Nothing } }
     }
 
     /// Of the pooling in layer `pool`, the ReLU before it included where they are one op.
-    fn max_pool2d_backward(&mut self, grad_name: &str, pool: usize, saved: &Saved, grad_output: TensorId) -> TensorId {
+    fn max_pool2d_backward(&mut self, saved: &Saved, grad_output: TensorId) -> TensorId {
         let Some(winner) = saved.argmax else { unreachable!("max pooling saves its argmax") };
-        let grad_input = self.activation(grad_name, self.with_batch(&self.activations[pool].input));
+        let (pool, grad_name) = (saved.layers.end - 1, self.grad_planes_name(saved));
+        let grad_input = self.activation(&grad_name, self.with_batch(&self.activations[pool].input));
         let op = MaxPool2dBackward(self.pool2d(pool));
-        self.push(grad_name, Phase::Backward, op, &[winner, grad_output, grad_input]);
+        self.push(&grad_name, Phase::Backward, op, &[winner, grad_output, grad_input]);
         grad_input
     }
 

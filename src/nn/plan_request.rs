@@ -63,7 +63,7 @@ impl PlanRequest<'_> {
             builder.push("loss", Phase::Loss, loss, &[logits, labels, row_loss, grad_logits]);
             builder.push("mean_loss", Phase::Loss, MeanLoss { rows, slots }, &[row_loss, losses]);
         }
-        Incoming::unmasked(grad_logits)
+        Incoming::new(grad_logits)
     }
 
     /// Gather and forward only.

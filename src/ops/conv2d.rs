@@ -193,6 +193,27 @@ impl Kernel<'_> {
         self.shared::<1>((&SUBGROUP_VEC2_SHADER, self.entry_points[2]), tile, workgroup(tile[1]), |_| slices, &row)
     }
 
+    /// Lanes of a workgroup of grad_input that keeps to one row of the images, which leaves out most of what meets no gradient; by the columns of
+    /// a tile.
+    fn one_row(&self) -> impl FnOnce(u32) -> u32 {
+        let (batch, width) = (self.shape.batch, self.columns);
+        move |columns| {
+            let tiles = batch.saturating_mul(width.div_ceil(columns));
+            (1 << tiles.ilog2().min(31)).clamp(SUBGROUP_LANES, SUBGROUP_WORKGROUP)
+        }
+    }
+
+    /// Slices of output channels.
+    fn channel_slices(&self) -> Slices {
+        let [kernel_height, kernel_width] = self.shape.window.kernel_size;
+        Slices::new(self.shape.out_channels, kernel_height.saturating_mul(kernel_width))
+    }
+
+    fn subgroup_vec2_grads(&self) -> Lowering {
+        let before = (self.kernel_width() - 1).checked_sub(self.shape.window.padding[1]);
+        self.subgroup_vec2(self.one_row(), self.channel_slices(), self.shape.output[1], before)
+    }
+
     /// Tiles of the kernel.
     fn subgroup_sums<const N: usize>(&self) -> Lowering {
         let row = [("STEPS", self.steps(1, MAX_STEPS))];
@@ -410,31 +431,18 @@ impl Op for Conv2dGradInput {
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
-        let shape = &self.0;
-        let [kernel_height, kernel_width] = shape.window.kernel_size;
-        let kernel = Kernel {
-            op: self,
-            shape,
-            entry_points: ["conv2d_grad_input", "conv2d_grad_input_subgroup", "conv2d_grad_input_subgroup_vec2"],
-            terms: (shape.out_channels * kernel_height, kernel_width),
-            channels: shape.in_channels,
-            rows: [shape.batch, shape.input[0]],
-            columns: shape.input[1],
-        };
-        let slices = Slices::new(shape.out_channels, kernel_height.saturating_mul(kernel_width));
-        // A workgroup that keeps to one row of the images leaves out most of what meets no gradient.
-        let row = |columns: u32| {
-            let tiles = shape.batch.saturating_mul(shape.input[1].div_ceil(columns));
-            (1 << tiles.ilog2().min(31)).clamp(SUBGROUP_LANES, SUBGROUP_WORKGROUP)
-        };
+        let kernel = grad_input(
+            self,
+            &self.0,
+            ["conv2d_grad_input", "conv2d_grad_input_subgroup", "conv2d_grad_input_subgroup_vec2"],
+        );
         match variant {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_grad_input_tiled", true)),
-            SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup(row, slices)),
-            SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => {
-                let before = (kernel_width - 1).checked_sub(shape.window.padding[1]);
-                Ok(kernel.subgroup_vec2(row, slices, shape.output[1], before))
+            SUBGROUP if self.variants().contains(&SUBGROUP) => {
+                Ok(kernel.subgroup(kernel.one_row(), kernel.channel_slices()))
             }
+            SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => Ok(kernel.subgroup_vec2_grads()),
             _ => Err(unknown_variant(self, variant)),
         }
     }
@@ -497,6 +505,36 @@ impl Op for Conv2dGradWeight {
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
         let [input, grad_output, grad_weight] = arguments.take();
         reference::conv2d::grad_weight(&self.0, input.f64(), grad_output.f64(), grad_weight.f64_mut());
+    }
+}
+
+/// The kernel of the input's gradient.
+fn grad_input<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static str; 3]) -> Kernel<'a> {
+    let [kernel_height, kernel_width] = shape.window.kernel_size;
+    Kernel {
+        op,
+        shape,
+        entry_points,
+        terms: (shape.out_channels * kernel_height, kernel_width),
+        channels: shape.in_channels,
+        rows: [shape.batch, shape.input[0]],
+        columns: shape.input[1],
+    }
+}
+
+impl Conv2dGradInput {
+    /// The kernel that writes it through the pooling before it, as `op`, in the variants that have one; the sums are no longer than one slice.
+    pub(super) fn lower_through_pool(&self, op: &dyn Op, variant: &str) -> Option<Lowering> {
+        let names = ["conv2d_grad_input_max_pool2d", "", "conv2d_grad_input_max_pool2d_subgroup_vec2"];
+        let kernel = grad_input(op, &self.0, names);
+        match variant {
+            PLAIN => {
+                let results = self.0.input_len() as u64;
+                Some(kernel.summed::<1>(&PLAIN_SHADER, names[0], results, kernel.slices(), &[]))
+            }
+            SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => Some(kernel.subgroup_vec2_grads()),
+            _ => None,
+        }
     }
 }
 

@@ -15,6 +15,8 @@ params! {
         in_features: u32,
         out_features: u32,
         relu: u32,
+        pool_height: u32,
+        pool_width: u32,
     }
 }
 
@@ -49,6 +51,8 @@ fn tile_rows(batch: u32) -> u32 {
 struct Launch {
     entry_points: [&'static str; 2],
     relu: bool,
+    /// Height and width of a plane of the input, where its gradient is written through a pooling.
+    pool: [u32; 2],
     results: usize,
     lanes: u32,
     rest: u32,
@@ -57,7 +61,14 @@ struct Launch {
 impl Launch {
     fn lower(&self, op: &dyn Op, shape: &Linear, variant: &str) -> Result<Lowering> {
         let Linear { batch, in_features, out_features } = *shape;
-        let params = LinearParams { batch, in_features, out_features, relu: self.relu.into() };
+        let params = LinearParams {
+            batch,
+            in_features,
+            out_features,
+            relu: self.relu.into(),
+            pool_height: self.pool[0],
+            pool_width: self.pool[1],
+        };
         let bindings: Vec<_> = op.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
         match variant {
             PLAIN => {
@@ -120,6 +131,7 @@ impl Op for LinearForward {
         Launch {
             entry_points: ["linear_forward", "linear_forward_subgroup"],
             relu: self.relu,
+            pool: [0; 2],
             results: self.shape.output_len(),
             lanes: self.shape.out_features,
             rest: self.shape.batch.div_ceil(tile_rows(self.shape.batch)),
@@ -139,6 +151,25 @@ impl Op for LinearForward {
 pub struct LinearGradInput {
     pub shape: Linear,
     pub relu: bool,
+}
+
+impl LinearGradInput {
+    fn launch(&self, entry_points: [&'static str; 2], pool: [u32; 2]) -> Launch {
+        Launch {
+            entry_points,
+            relu: self.relu,
+            pool,
+            results: self.shape.input_len(),
+            lanes: self.shape.in_features / 4,
+            rest: self.shape.batch.div_ceil(tile_rows(self.shape.batch)),
+        }
+    }
+
+    /// The kernel that writes it through the pooling before it, which has made planes of the height and width `pool`, as `op`.
+    pub(super) fn lower_through_pool(&self, op: &dyn Op, pool: [u32; 2], variant: &str) -> Result<Lowering> {
+        let entry_points = ["linear_grad_input_max_pool2d", "linear_grad_input_max_pool2d_subgroup"];
+        self.launch(entry_points, pool).lower(op, &self.shape, variant)
+    }
 }
 
 impl Op for LinearGradInput {
@@ -180,14 +211,7 @@ impl Op for LinearGradInput {
         } else {
             ["linear_grad_input", "linear_grad_input_subgroup"]
         };
-        Launch {
-            entry_points,
-            relu: self.relu,
-            results: self.shape.input_len(),
-            lanes: self.shape.in_features / 4,
-            rest: self.shape.batch.div_ceil(tile_rows(self.shape.batch)),
-        }
-        .lower(self, &self.shape, variant)
+        self.launch(entry_points, [0; 2]).lower(self, &self.shape, variant)
     }
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
@@ -242,6 +266,7 @@ impl Op for LinearGradWeight {
         Launch {
             entry_points: ["linear_grad_weight", "linear_grad_weight_subgroup"],
             relu: false,
+            pool: [0; 2],
             results: self.0.weight_len(),
             lanes: self.0.in_features / 4,
             rest: self.0.out_features.div_ceil(SUBGROUP_SHADER.constant("TILE_OUTPUTS")),

@@ -18,6 +18,7 @@ pub mod matmul;
 pub mod max_pool2d;
 pub mod mean_loss;
 pub mod nonfinite;
+pub mod pooled_grad_input;
 pub mod relu;
 mod selection;
 pub mod sgd;

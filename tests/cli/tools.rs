@@ -30,7 +30,8 @@ fn the_plan_of_the_tutorial_network() {
 
     let json: Value = serde_json::from_str(&place.run("plan --json").success().stdout).unwrap();
     assert_eq!((&json["model"], &json["parameters"], &json["batch"]), (&"lenet".into(), &62_006.into(), &4.into()));
-    assert!(json["dispatches"].as_u64().unwrap() <= 24, "{} dispatches", json["dispatches"]);
+    // For a device without subgroups, where three of these ops are two dispatches and more.
+    assert_eq!((json["ops"].as_array().unwrap().len(), json["dispatches"].as_u64()), (11, Some(16)));
     let dispatches = json["ops"].as_array().unwrap().iter().map(|op| op["dispatches"].as_u64().unwrap());
     assert_eq!(json["dispatches"], dispatches.sum::<u64>());
     let first = &json["layers"][0];
