@@ -6,8 +6,8 @@
 //
 // A record is two words, then the pixels (channels, height, width) four to a word, least significant byte first. The first word holds the
 // label in its low half and above it, in 8 bits, the mean of the grey image; the second the image's index. The records are spread over up
-// to four buffers, because one binding may be smaller than the data set. One invocation unpacks one word, or makes the four pixels that
-// would be in it.
+// to four buffers, because one binding may be smaller than the data set. One invocation unpacks WORDS words, or makes the four pixels that
+// would be in one.
 // Source: torchvision ToTensor, Normalize; ColorJitter, RandomCrop(padding=…), RandomHorizontalFlip; DeVries and Taylor, Cutout, 2017.
 
 struct GatherParams {
@@ -50,6 +50,9 @@ const NO_LABEL: u32 = 0xffffffffu;
 
 // What the random words are for, as in reference/philox.rs.
 const AUGMENT: u32 = 1u;
+
+// Words that an invocation of gather unpacks: what one has to find out about itself costs more than a word.
+const WORDS: u32 = 4u;
 
 // How many of the buffers hold records.
 override BUFFERS: u32 = 4u;
@@ -116,24 +119,26 @@ fn gather(
   @builtin(num_workgroups) grid: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let i = invocation_index(workgroup, grid, local);
   let words = params.record_words - HEADER_WORDS;
-  if (i >= params.batch * words) {
-    return;
+  let start = workgroup_index(workgroup, grid) * WORDS * WORKGROUP_SIZE + local;
+  for (var turn = 0u; turn < WORDS; turn++) {
+    let i = start + turn * WORKGROUP_SIZE;
+    if (i < params.batch * words) {
+      let n = i / words;
+      let word = i % words;
+      var values = vec4(0.0);
+      if (n < now.count) {
+        let record = record_of(n);
+        let packed = load_word(record, HEADER_WORDS + word);
+        let bytes = vec4(packed & 0xffu, (packed >> 8u) & 0xffu, (packed >> 16u) & 0xffu, packed >> 24u);
+        values = vec4<f32>(bytes) * params.scale + params.shift;
+      }
+      if (word == 0u) {
+        labels[n] = label_of_row(n);
+      }
+      store(n, word * 4u, values);
+    }
   }
-  let n = i / words;
-  let word = i % words;
-  var values = vec4(0.0);
-  if (n < now.count) {
-    let record = record_of(n);
-    let packed = load_word(record, HEADER_WORDS + word);
-    let bytes = vec4(packed & 0xffu, (packed >> 8u) & 0xffu, (packed >> 16u) & 0xffu, packed >> 24u);
-    values = vec4<f32>(bytes) * params.scale + params.shift;
-  }
-  if (word == 0u) {
-    labels[n] = label_of_row(n);
-  }
-  store(n, word * 4u, values);
 }
 
 // What an image is turned into in this epoch.

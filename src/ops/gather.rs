@@ -89,7 +89,7 @@ impl Op for Gather {
     }
 
     fn lower(&self, _: &str) -> Result<Lowering> {
-        Ok(self.dispatch("gather", &self.params()).into())
+        Ok(self.dispatch("gather", &self.params(), SHADER.constant("WORDS")).into())
     }
 
     fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {
@@ -113,10 +113,12 @@ impl Gather {
         }
     }
 
-    fn dispatch(&self, entry_point: &'static str, params: &GatherParams) -> Dispatch {
+    /// Each invocation does so many `words`.
+    fn dispatch(&self, entry_point: &'static str, params: &GatherParams, words: u32) -> Dispatch {
         let bindings: Vec<_> =
             self.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
-        let invocations = u64::from(self.batch) * u64::from(self.image_length.div_ceil(4));
+        let all = u64::from(self.batch) * u64::from(self.image_length.div_ceil(4));
+        let invocations = all.div_ceil(words.into());
         let buffers = self.records.iter().filter(|&&records| records > 0).count().max(1) as u32;
         Dispatch::specialised(&SHADER, entry_point, params, &bindings, invocations, &[("BUFFERS", buffers)])
     }
@@ -198,7 +200,7 @@ impl Op for GatherAugmented {
             seed_high,
             ..self.gather.params()
         };
-        Ok(self.gather.dispatch("gather_augmented", &params).into())
+        Ok(self.gather.dispatch("gather_augmented", &params, 1).into())
     }
 
     fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {
