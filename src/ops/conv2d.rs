@@ -124,6 +124,8 @@ impl Kernel<'_> {
         let workgroup = workgroup.min(places.next_multiple_of(SUBGROUP_LANES.into()).try_into().unwrap_or(u32::MAX));
         let groups = places.div_ceil(workgroup.into());
         let workgroups = groups * u64::from(self.channels.div_ceil(channels));
+        // Slices do not depend on the tile, so that neither do the bits of a sum.
+        let slices = slices(groups * u64::from(self.channels.div_ceil(SUBGROUP_LANES)));
         let constants = [
             ("WORKGROUP_SIZE", workgroup),
             ("TILE_CHANNELS", channels),
@@ -131,7 +133,7 @@ impl Kernel<'_> {
             ("KERNEL_WIDTH", self.kernel_width()),
         ];
         let invocations = workgroups * u64::from(workgroup);
-        self.summed::<N>(shader, entry_point, invocations, slices(workgroups), &[&constants, row].concat())
+        self.summed::<N>(shader, entry_point, invocations, slices, &[&constants, row].concat())
     }
 
     fn kernel_width(&self) -> u32 {
