@@ -1,4 +1,4 @@
-//! Convolution: tiles are 4 or 8 channels × 4 columns, workgroups 64 invocations, slices 4096 terms.
+//! Convolution: tiles are 4 channels × 4 columns, or up to 16 × 14 as the shape asks for, workgroups 64 invocations or 32, slices 4096 terms.
 
 use super::bound::{Bound, products};
 use super::pairwise::pairwise;

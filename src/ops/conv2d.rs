@@ -173,7 +173,8 @@ impl Kernel<'_> {
         self.shared::<1>((&SUBGROUP_SHADER, self.entry_points[1]), tile, workgroup(tile[1]), |_| slices, &[])
     }
 
-    /// The same, with rows loaded in pairs: rows of `width` columns, of which a tile needs those from `before` columns before it on.
+    /// The same, with rows loaded in pairs: rows of `width` columns, of which a tile needs those from `before` columns before it on; `None` where
+    /// padding has it begin behind its first column.
     fn subgroup_vec2(
         &self,
         workgroup: impl FnOnce(u32) -> u32,
