@@ -73,23 +73,6 @@ fn rounds_that_differ_widen_the_interval_of_the_median() {
     assert_eq!(Summary::of_rounds(&rounds[..1]), Summary::new(&rounds[0]));
 }
 
-/// As the system lists it: `3` where a thread may run on one core alone.
-#[cfg(target_os = "linux")]
-#[test]
-fn threads_of_the_software_adapter_keep_to_a_core() {
-    let device = device();
-    let _clock = Clock::new(&device).unwrap();
-    for task in fs::read_dir("/proc/self/task").unwrap() {
-        let path = task.unwrap().path();
-        // A thread of another test may end meanwhile.
-        let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim();
-        if field("Name:").starts_with("llvmpipe-") {
-            assert!(field("Cpus_allowed_list:").parse::<u32>().is_ok(), "{status}");
-        }
-    }
-}
-
 #[test]
 fn the_roofline_has_two_sides() {
     let (memory, compute) = ((10_000, 10_000), (10_000_000, 10_000));

@@ -4,10 +4,9 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::fma;
-use super::placement::place_driver_threads;
 use super::work::Work;
 use crate::error::Result;
-use crate::gpu::{Device, DeviceKind, Span, Stamps, StepRow, StepTable};
+use crate::gpu::{Device, Span, Stamps, StepRow, StepTable};
 
 /// How a time was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,23 +47,11 @@ pub struct Clock<'a> {
 }
 
 impl<'a> Clock<'a> {
-    /// Probes the device's timestamps, and does without where they are not there or make no sense. The threads of a software adapter get
-    /// a core each.
+    /// Probes the device's timestamps, and does without where they are not there or make no sense.
     ///
     /// # Errors
     /// What the driver refuses.
     pub fn new(device: &'a Device) -> Result<Self> {
-        if device.info().kind == DeviceKind::Software {
-            place_driver_threads();
-        }
-        Self::unplaced(device)
-    }
-
-    /// As `new`, but leaves the threads where they are: for a process that has other work to do afterwards.
-    ///
-    /// # Errors
-    /// What the driver refuses.
-    pub fn unplaced(device: &'a Device) -> Result<Self> {
         let mut clock = Self {
             device,
             table: StepTable::new(device, 1)?,

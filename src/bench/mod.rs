@@ -8,7 +8,6 @@ mod ceilings;
 mod clock;
 mod fma;
 mod measure;
-mod placement;
 mod plot;
 mod report;
 mod statistics;

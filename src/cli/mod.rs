@@ -18,6 +18,7 @@ mod print;
 mod report;
 mod shader;
 mod show;
+mod software_threads;
 mod table;
 mod terminal;
 mod train;
@@ -58,6 +59,7 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
+    software_threads::ask_for_more();
     quiet_trainer();
     let result: Result<()> = match Cli::parse().command {
         Command::Train(arguments) => train::run(&arguments),

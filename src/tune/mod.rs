@@ -186,8 +186,7 @@ impl Tuner {
         if contests.is_empty() {
             return Ok(());
         }
-        // What is trained afterwards shares the driver's threads, and the machine with others.
-        let mut clock = Clock::unplaced(device)?;
+        let mut clock = Clock::new(device)?;
         let (mut records, of) = (Vec::new(), contests.len());
         for (done, contest) in contests.into_iter().enumerate() {
             if !proceed(Progress { op: &*contest.case.op, done, of }) {
