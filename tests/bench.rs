@@ -15,7 +15,7 @@ use shadegrad::bench::{
 use shadegrad::cases;
 use shadegrad::check;
 use shadegrad::gpu::{Checks, Device, Reflection};
-use shadegrad::nn::Network;
+use shadegrad::nn::{Fusion, Network};
 use shadegrad::ops::{self, PLAIN};
 use shadegrad::train::Settings;
 
@@ -233,7 +233,7 @@ fn a_step_is_the_sum_of_its_parts() {
     let mut clock = Clock::new(&device).unwrap();
     let network = Network::load("lenet").unwrap();
     let optimiser = Settings::default().optimiser();
-    let report = bench::step(&mut clock, &network, [3, 32, 32], 10, 4, true, &optimiser).unwrap();
+    let report = bench::step(&mut clock, &network, [3, 32, 32], 10, 4, Fusion::Full, &optimiser).unwrap();
     assert_eq!(report.parts.iter().map(|part| part.flops).sum::<u64>(), report.flops);
     let labels: Vec<&str> = report.parts.iter().map(|part| &*part.label).collect();
     assert!(labels.contains(&"conv1.forward") && labels.contains(&"conv2.grad_weight"), "{labels:?}");

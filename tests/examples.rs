@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use shadegrad::nn::{Images, Noise, PlanRequest};
+use shadegrad::nn::{Fusion, Images, Noise, PlanRequest};
 use shadegrad::train::Recipe;
 
 #[test]
@@ -19,7 +19,8 @@ fn every_example_becomes_a_plan_for_its_images() {
         assert_eq!(recipe.network.name, name);
         let batch = recipe.settings.batch;
         let images = Images::streamed(image, 10, batch);
-        let request = PlanRequest { network: &recipe.network, images, batch, max_bytes: 128 << 20, fused: true };
+        let request =
+            PlanRequest { network: &recipe.network, images, batch, max_bytes: 128 << 20, fusion: Fusion::Full };
         let noise = Noise { seed: 0, augmentation: recipe.settings.augment };
         let plan = request.training(&recipe.settings.optimiser(), &noise, 1).unwrap();
         assert_eq!(shadegrad::units::count(plan.parameter_count()), parameters, "{name}");

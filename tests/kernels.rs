@@ -13,7 +13,7 @@ use shadegrad::check::{self, Row, Selection, Suite, training};
 use shadegrad::data::shapes;
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
-use shadegrad::nn::{Network, Noise, Optimiser, initialise};
+use shadegrad::nn::{Fusion, Network, Noise, Optimiser, initialise};
 
 /// One row of the printed table.
 #[derive(Default)]
@@ -94,7 +94,7 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
     let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser, noise };
     let options = GpuOptions { keep_tensors: true, ..GpuOptions::default() };
     let mut gpu = GpuMachine::new(device(Checks::Unchecked), &setup, &options).unwrap();
-    let mut reference = CpuMachine::fused(&setup).unwrap();
+    let mut reference = CpuMachine::planned(&setup, Fusion::Full).unwrap();
     let parameters = initialise(gpu.plan(), 5);
     let momentum = vec![0.0; parameters.len()];
     gpu.set_state(&State { parameters, momentum }).unwrap();

@@ -10,10 +10,13 @@ use common::adapter;
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 use shadegrad::augmentation::Augmentation;
+use shadegrad::cases;
 use shadegrad::data::{Dataset, ImageShape, Split, shapes};
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
-use shadegrad::nn::{Layer, Network, Noise, Optimiser, Plan, initialise};
+use shadegrad::nn::{Fusion, Layer, Network, Noise, Optimiser, Plan, initialise};
+use shadegrad::ops::custom::CustomKernel;
+use shadegrad::ops::{PLAIN, Selection};
 use shadegrad::train::{Event, Job, Outcome, RunFolder, RunTarget, Schedule, Settings, Stop, spawn};
 use shadegrad::{Error, Result};
 
@@ -87,9 +90,10 @@ fn every_tensor_of_a_step_agrees_with_the_reference() {
     let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.01, nesterov: true, label_smoothing: 0.1 };
     let setup = Setup { network: &network, dataset: &dataset, batch: 5, optimiser, noise: NOISE };
     let kept = GpuOptions { keep_tensors: true, ..GpuOptions::default() };
-    let unfused = GpuOptions { fused: false, ..kept.clone() };
-    every_tensor_agrees(gpu(&setup, &unfused), CpuMachine::new(&setup).unwrap(), 50);
-    every_tensor_agrees(gpu(&setup, &kept), CpuMachine::fused(&setup).unwrap(), 40);
+    for (fusion, tensors) in Fusion::ALL.into_iter().zip([40, 40, 50]) {
+        let options = GpuOptions { fusion, ..kept.clone() };
+        every_tensor_agrees(gpu(&setup, &options), CpuMachine::planned(&setup, fusion).unwrap(), tensors);
+    }
 }
 
 fn every_tensor_agrees(mut gpu: GpuMachine<'_>, mut cpu: CpuMachine<'_>, tensors: usize) {
@@ -123,13 +127,45 @@ fn every_tensor_agrees(mut gpu: GpuMachine<'_>, mut cpu: CpuMachine<'_>, tensors
     assert!(compared > tensors, "only {compared} tensors compared");
 }
 
+/// A plan is fused as far as it leaves the most to a user's own kernels.
+#[test]
+fn a_kernel_of_ones_own_runs_for_every_layer() {
+    let dataset = shapes(3, 8, 1);
+    let network = Network::load("lenet").unwrap();
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: Noise::default() };
+    let device = Device::open(&adapter(), Checks::Unchecked).unwrap();
+    let own = |name: &str| {
+        let op = cases::of(name).remove(0).op;
+        let file = op.lower(PLAIN).unwrap().dispatches[0].shader.file();
+        CustomKernel::parse(Path::new("mine.wgsl"), file, &*op).unwrap()
+    };
+    let runs = |names: &[&str]| {
+        let selection = Selection::new(names.iter().map(|name| own(name)).collect());
+        let options = GpuOptions { selection, ..GpuOptions::default() };
+        let plan = GpuMachine::plan_step(&device, &setup, &options).unwrap();
+        let count = |name: &&str| plan.steps.iter().filter(|step| step.op.name() == *name).count();
+        (names.iter().map(count).collect::<Vec<_>>(), plan.steps.len())
+    };
+    assert_eq!(runs(&[]), (vec![], 11));
+    assert_eq!(runs(&["classifier_head"]), (vec![1], 11));
+    assert_eq!(runs(&["dropout"]), (vec![0], 11));
+    let (counts, layers) = runs(&["linear_forward"]);
+    assert!(counts == [3] && layers > 11, "{counts:?}, {layers} ops");
+    assert_eq!(runs(&["linear_grad_weight", "max_pool2d_backward"]), (vec![3, 2], layers));
+    let (counts, apart) = runs(&["matmul"]);
+    assert!(counts == [9] && apart > layers, "{counts:?}, {apart} ops");
+    // No plan has both.
+    assert_eq!(runs(&["linear_forward", "matmul"]), (vec![0, 9], apart));
+}
+
 /// What is fused computes what its parts do: in f64 there is no rounding to tell the two plans apart.
 #[test]
 fn a_fused_plan_gives_the_same_bits_in_the_reference() {
     let dataset = shapes(3, 20, 1);
     for network in [Network::load("lenet").unwrap(), Network::parse(EVERY_LAYER, "every layer").unwrap()] {
         let setup = Setup { network: &network, dataset: &dataset, batch: 5, optimiser: TUTORIAL, noise: NOISE };
-        let [mut apart, mut fused] = [CpuMachine::new(&setup).unwrap(), CpuMachine::fused(&setup).unwrap()];
+        let [mut apart, mut fused] =
+            [CpuMachine::new(&setup).unwrap(), CpuMachine::planned(&setup, Fusion::Full).unwrap()];
         assert!(fused.plan().steps.len() < apart.plan().steps.len());
         let state = fresh_state(apart.plan(), 2);
         let mut results = Vec::new();
@@ -216,10 +252,11 @@ fn shared_memory_gives_the_same_bits() {
     let dataset = shapes(5, 60, 8);
     let every_layer = Network::parse(EVERY_LAYER, "every layer").unwrap();
     let lenet = Network::load("lenet").unwrap();
-    for (network, fused) in [(&every_layer, false), (&every_layer, true), (&lenet, false), (&lenet, true)] {
+    let lenet = Fusion::ALL.map(|fusion| (&lenet, fusion));
+    for (network, fusion) in [(&every_layer, Fusion::None), (&every_layer, Fusion::Full)].into_iter().chain(lenet) {
         let setup = Setup { network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: NOISE };
         let run = |keep_tensors| {
-            let mut machine = gpu(&setup, &GpuOptions { fused, keep_tensors, ..GpuOptions::default() });
+            let mut machine = gpu(&setup, &GpuOptions { fusion, keep_tensors, ..GpuOptions::default() });
             let state = fresh_state(machine.plan(), 7);
             machine.set_state(&state).unwrap();
             let losses = train(&mut machine, &images(58), 0.01).unwrap();

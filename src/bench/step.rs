@@ -8,7 +8,7 @@ use super::work::Work;
 use crate::error::Result;
 use crate::geometry::product;
 use crate::gpu::{Buffer, BufferSlice, Program, Span, StepRow};
-use crate::nn::{Images, Network, Noise, Optimiser, Plan, PlanRequest, initialise};
+use crate::nn::{Fusion, Images, Network, Noise, Optimiser, Plan, PlanRequest, initialise};
 use crate::ops::gather::record_words;
 use crate::ops::nonfinite::FINITE;
 use crate::ops::{self, Lowering};
@@ -89,7 +89,7 @@ impl StepReport {
     }
 }
 
-/// Times training steps of a network on random images of the given shape (channels, height, width), with a plan that is fused or not.
+/// Times training steps of a network on random images of the given shape (channels, height, width), with a plan of so much fusion.
 ///
 /// # Errors
 /// A network that does not fit the images or the device; what the driver refuses.
@@ -99,12 +99,12 @@ pub fn step(
     image: [u32; 3],
     classes: u32,
     batch: u32,
-    fused: bool,
+    fusion: Fusion,
     optimiser: &Optimiser,
 ) -> Result<StepReport> {
     let images = Images::streamed(image, classes, batch);
     let max_bytes = clock.device.max_binding_bytes();
-    let plan = PlanRequest { network, images, batch, max_bytes, fused }.training(optimiser, &Noise::default(), 1)?;
+    let plan = PlanRequest { network, images, batch, max_bytes, fusion }.training(optimiser, &Noise::default(), 1)?;
     plan.fits(max_bytes)?;
     clock.set_step(&StepRow { step: 1, epoch: 1, order_offset: 0, count: batch, slot: 0, learning_rate: 0.001 });
     let lowered: Vec<Lowering> = plan

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 use shadegrad::bench::{self, Clock, StepReport, Timing};
-use shadegrad::nn::Network;
+use shadegrad::nn::{Fusion, Network};
 use shadegrad::train::Settings;
 use shadegrad::units::count;
 use shadegrad::{Error, Result};
@@ -66,9 +66,10 @@ impl StepArgs {
     pub fn run(&self, clock: &mut Clock<'_>, quiet: bool) -> Result<Value> {
         let network = Network::load(self.model.as_deref().unwrap_or("lenet"))?;
         let optimiser = Settings::default().optimiser();
+        let fusion = if self.unfused { Fusion::None } else { Fusion::Full };
         let mut reports = Vec::new();
         for &batch in self.batches() {
-            let report = bench::step(clock, &network, IMAGE, CLASSES, batch, !self.unfused, &optimiser)?;
+            let report = bench::step(clock, &network, IMAGE, CLASSES, batch, fusion, &optimiser)?;
             if !quiet {
                 parts(&network.name, &report);
             }

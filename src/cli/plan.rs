@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 use shadegrad::geometry::{Window, product};
-use shadegrad::nn::{Activation, Images, Layer, Network, Noise, Phase, Plan, PlanRequest, Role, Sharing};
+use shadegrad::nn::{Activation, Fusion, Images, Layer, Network, Noise, Phase, Plan, PlanRequest, Role, Sharing};
 use shadegrad::ops::choose;
 use shadegrad::train::{Recipe, Settings};
 use shadegrad::units::{bytes, count, flops, percent};
@@ -58,10 +58,11 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
         _ => return Err(Error::usage(format!("{} does not end in a linear layer", network.name))),
     };
     let images = Images::streamed(arguments.image, classes, batch);
-    let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX, fused: !arguments.unfused };
+    let fusion = if arguments.unfused { Fusion::None } else { Fusion::Full };
+    let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX, fusion };
     let plan = request.training(&settings.optimiser(), &Noise::default(), 1)?;
     // What each layer by itself computes, forward and in all.
-    let apart = PlanRequest { fused: false, ..request };
+    let apart = PlanRequest { fusion: Fusion::None, ..request };
     let (forward, whole) = (apart.inference()?, apart.training(&settings.optimiser(), &Noise::default(), 1)?);
     let dispatches = plan.steps.iter().map(|step| Ok(step.op.lower(choose(&*step.op, None))?.dispatches.len()));
     let dispatches: Vec<usize> = dispatches.collect::<Result<_>>()?;

@@ -7,7 +7,7 @@ use super::{Classifier, MAX_SEGMENT, Machine, Segment, Setup, State, inference};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::gpu::StepRow;
-use crate::nn::{Images, Network, Phase, Plan, PlanRequest, PlanStep, Role, Storage, Tensor, TensorId};
+use crate::nn::{Fusion, Images, Network, Phase, Plan, PlanRequest, PlanStep, Role, Storage, Tensor, TensorId};
 use crate::ops::nonfinite::FINITE;
 use crate::ops::{Access, Argument, Arguments, Element};
 
@@ -175,21 +175,17 @@ impl<'a> CpuMachine<'a> {
     /// # Errors
     /// A layer that does not fit.
     pub fn new(setup: &Setup<'a>) -> Result<Self> {
-        Self::planned(setup, false)
+        Self::planned(setup, Fusion::None)
     }
 
-    /// With the ops of a GPU's plan.
+    /// With the ops of a plan of so much fusion.
     ///
     /// # Errors
     /// A layer that does not fit.
-    pub fn fused(setup: &Setup<'a>) -> Result<Self> {
-        Self::planned(setup, true)
-    }
-
-    fn planned(setup: &Setup<'a>, fused: bool) -> Result<Self> {
+    pub fn planned(setup: &Setup<'a>, fusion: Fusion) -> Result<Self> {
         let (dataset, batch) = (setup.dataset, setup.batch);
         let images = Images::streamed(image_shape(dataset), dataset.classes.len() as u32, batch);
-        let request = PlanRequest { network: setup.network, images, batch, max_bytes: u64::MAX, fused };
+        let request = PlanRequest { network: setup.network, images, batch, max_bytes: u64::MAX, fusion };
         let window = inference::window(dataset.shape, images.classes, dataset.test.len());
         Ok(Self {
             dataset,
@@ -260,7 +256,8 @@ pub(super) fn image_shape(dataset: &Dataset) -> [u32; 3] {
 impl CpuInference {
     /// `images` is the window of records that it passes images through.
     pub fn new(network: &Network, images: Images) -> Result<Self> {
-        let request = PlanRequest { network, images, batch: images.records[0], max_bytes: u64::MAX, fused: false };
+        let request =
+            PlanRequest { network, images, batch: images.records[0], max_bytes: u64::MAX, fusion: Fusion::None };
         Ok(Self(Walk::new(request.inference()?)?))
     }
 

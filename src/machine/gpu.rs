@@ -52,14 +52,15 @@ impl<'a> GpuMachine<'a> {
     /// A layer that does not fit, a tensor over the adapter's limits, what the driver refuses.
     pub fn new(device: Device, setup: &Setup<'a>, options: &GpuOptions) -> Result<Self> {
         let dataset = setup.dataset;
-        let Planned { layout, plan, fused } = Planned::new(&device, setup, options)?;
+        let Planned { layout, plan, fusion } = Planned::new(&device, setup, options)?;
         let max_bytes = device.max_binding_bytes();
         let sharing = if options.keep_tensors { Sharing::none(&plan) } else { Sharing::of(&plan, max_bytes) };
         let mut memory = Memory::new(&device, &plan, sharing, &[])?;
         let program = memory.program(&device, &plan, &options.selection)?;
         let window = inference::window(dataset.shape, plan.classes, dataset.test.len());
         let parameters = memory.buffer(&plan, "parameters");
-        let inference = GpuInference::new(&device, setup.network, window, &options.selection, fused, Some(parameters))?;
+        let inference =
+            GpuInference::new(&device, setup.network, window, &options.selection, fusion, Some(parameters))?;
         // What is read at a printed line and for a checkpoint.
         device.prepare_reads(plan.parameter_length.max(MAX_SEGMENT as usize))?;
         let machine = Self {

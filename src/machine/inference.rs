@@ -10,7 +10,7 @@ use crate::data::{ImageShape, Split};
 use crate::error::Result;
 use crate::geometry::product;
 use crate::gpu::{Buffer, Device, Program, StepRow, StepTable, Submission};
-use crate::nn::{Images, Network, Plan, PlanRequest, Sharing};
+use crate::nn::{Fusion, Images, Network, Plan, PlanRequest, Sharing};
 use crate::ops::Selection;
 
 /// A network on a GPU or on the CPU reference, for its logits alone.
@@ -37,7 +37,7 @@ impl Inference {
         let images = window(shape, classes, images);
         Ok(Self(match device {
             Some(device) => {
-                let inference = GpuInference::new(&device, network, images, selection, true, None)?;
+                let inference = GpuInference::new(&device, network, images, selection, Fusion::Full, None)?;
                 Engine::Gpu(Box::new(device), Box::new(inference))
             }
             None => Engine::Cpu(CpuInference::new(network, images)?),
@@ -87,7 +87,7 @@ impl GpuInference {
         network: &Network,
         images: Images,
         selection: &Selection,
-        fused: bool,
+        fusion: Fusion,
         parameters: Option<&Buffer>,
     ) -> Result<Self> {
         let max_bytes = device.max_binding_bytes();
@@ -97,7 +97,7 @@ impl GpuInference {
             outputs.iter().map(|activation| product(&activation.output)).chain([product(&images.shape)]).max();
         let room = max_bytes / (4 * largest.unwrap_or(1) as u64).max(1);
         images.records[0] = images.records[0].min(u32::try_from(room).unwrap_or(u32::MAX)).max(1);
-        let plan = PlanRequest { network, images, batch: images.records[0], max_bytes, fused }.inference()?;
+        let plan = PlanRequest { network, images, batch: images.records[0], max_bytes, fusion }.inference()?;
         let given: Vec<_> = parameters.map(|buffer| ("parameters", buffer)).into_iter().collect();
         let mut memory = Memory::new(device, &plan, Sharing::of(&plan, max_bytes), &given)?;
         let program = memory.program(device, &plan, selection)?;

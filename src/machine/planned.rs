@@ -7,8 +7,9 @@ use super::records::words;
 use super::{MAX_SEGMENT, Setup};
 use crate::error::Result;
 use crate::gpu::Device;
-use crate::nn::{Images, Plan, PlanRequest};
+use crate::nn::{Fusion, Images, Plan, PlanRequest};
 use crate::ops::Selection;
+use crate::ops::custom::CustomKernel;
 
 /// Steps in one submit at most.
 pub const MAX_STEPS: usize = 128;
@@ -24,8 +25,8 @@ const WINDOW_BYTES: usize = 16 << 20;
 pub struct GpuOptions {
     /// The kernel of every op.
     pub selection: Selection,
-    /// Whether one kernel does what several in a row would, where there is one that can; not where that would leave out a user's own.
-    pub fused: bool,
+    /// The most that a kernel may do. It does less where that leaves more to a user's own.
+    pub fusion: Fusion,
     /// Images stay on the GPU when they take no more bytes than this; else they stream from a loader thread.
     pub resident_bytes: u64,
     /// Where compiled kernels are kept between two starts, if they are.
@@ -38,7 +39,7 @@ impl Default for GpuOptions {
     fn default() -> Self {
         Self {
             selection: Selection::default(),
-            fused: true,
+            fusion: Fusion::Full,
             resident_bytes: 1 << 30,
             cache_folder: None,
             keep_tensors: false,
@@ -78,8 +79,7 @@ impl Layout {
 pub struct Planned {
     pub layout: Layout,
     pub plan: Plan,
-    /// Whether kernels do what they can do together.
-    pub fused: bool,
+    pub fusion: Fusion,
 }
 
 impl Planned {
@@ -88,17 +88,32 @@ impl Planned {
     pub fn new(device: &Device, setup: &Setup<'_>, options: &GpuOptions) -> Result<Self> {
         let max_bytes = device.max_binding_bytes();
         let layout = Layout::new(setup, max_bytes, options);
-        let planned = |fused| {
-            PlanRequest { network: setup.network, images: layout.images, batch: setup.batch, max_bytes, fused }
-                .training(&setup.optimiser, &setup.noise, MAX_SEGMENT)
+        let planned = |fusion| {
+            let request =
+                PlanRequest { network: setup.network, images: layout.images, batch: setup.batch, max_bytes, fusion };
+            Ok((fusion, request.training(&setup.optimiser, &setup.noise, MAX_SEGMENT)?))
         };
-        let mut plan = planned(options.fused)?;
-        let mut kernels = options.selection.custom().iter();
-        let fused = kernels.all(|kernel| plan.steps.iter().any(|step| step.op.name() == kernel.op())) && options.fused;
-        if fused != options.fused {
-            plan = planned(fused)?;
-        }
+        let allowed = Fusion::ALL.into_iter().skip_while(|fusion| *fusion != options.fusion);
+        let plans: Vec<(Fusion, Plan)> = match options.selection.custom() {
+            [] => vec![planned(options.fusion)?],
+            _ => allowed.map(planned).collect::<Result<_>>()?,
+        };
+        let (fusion, plan) = with_most_of(options.selection.custom(), plans);
         plan.fits(max_bytes)?;
-        Ok(Self { layout, plan, fused })
+        Ok(Self { layout, plan, fusion })
+    }
+}
+
+/// The plan in which the most of some kernels run, and they for the most ops; the first of such.
+fn with_most_of(kernels: &[CustomKernel], plans: Vec<(Fusion, Plan)>) -> (Fusion, Plan) {
+    let runs = |(_, plan): &(Fusion, Plan)| {
+        let ops = |kernel: &CustomKernel| plan.steps.iter().filter(|step| step.op.name() == kernel.op()).count();
+        let counts = kernels.iter().map(ops).filter(|&count| count > 0);
+        (counts.clone().count(), counts.sum::<usize>())
+    };
+    let most = plans.iter().map(runs).max();
+    match plans.into_iter().find(|plan| Some(runs(plan)) == most) {
+        Some(plan) => plan,
+        None => unreachable!("there is a plan of every fusion"),
     }
 }

@@ -25,15 +25,16 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::nn::{Images, Network, PlanRequest};
+    use crate::nn::{Fusion, Images, Network, PlanRequest};
     use crate::units::hexadecimal;
 
     #[test]
     fn a_seed_gives_the_same_weights_on_every_machine() {
         let network = Network::load("lenet").unwrap();
         let images = Images::streamed([3, 32, 32], 10, 1);
-        let plan =
-            PlanRequest { network: &network, images, batch: 1, max_bytes: u64::MAX, fused: false }.inference().unwrap();
+        let plan = PlanRequest { network: &network, images, batch: 1, max_bytes: u64::MAX, fusion: Fusion::None }
+            .inference()
+            .unwrap();
         let weights = initialise(&plan, 0);
         let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
         assert_eq!(

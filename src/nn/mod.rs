@@ -1,5 +1,6 @@
 //! Networks, and the plan that a network becomes.
 
+mod fusion;
 mod images;
 mod initialise;
 mod layer;
@@ -13,6 +14,7 @@ mod plan_request;
 mod pytorch;
 mod sharing;
 
+pub use fusion::Fusion;
 pub use images::Images;
 pub use initialise::initialise;
 pub use layer::{Layer, Outputs};

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::fusion::Fusion;
 use super::images::Images;
 use super::layer::Layer;
 use super::network::{Activation, NamedLayer, Network};
@@ -72,8 +73,7 @@ pub(super) struct Builder<'a> {
     activations: &'a [Activation],
     images: Images,
     batch: u32,
-    /// Whether layers that one op can do together are one op.
-    fused: bool,
+    fusion: Fusion,
     /// What a training step draws; none at inference.
     noise: Option<Noise>,
     plan: Plan,
@@ -86,7 +86,7 @@ impl<'a> Builder<'a> {
         activations: &'a [Activation],
         images: Images,
         batch: u32,
-        fused: bool,
+        fusion: Fusion,
         noise: Option<Noise>,
     ) -> Self {
         let plan = Plan {
@@ -100,7 +100,7 @@ impl<'a> Builder<'a> {
             steps: Vec::new(),
             logits: TensorId(0),
         };
-        let mut builder = Self { network, activations, images, batch, fused, noise, plan };
+        let mut builder = Self { network, activations, images, batch, fusion, noise, plan };
         builder.lay_out_parameters();
         builder
     }
@@ -204,7 +204,7 @@ impl<'a> Builder<'a> {
         let masked = first >= 2 && layer(first - 1) == Layer::Relu && matches!(layer(first - 2), Layer::Linear { .. });
         let masked = masked && self.is_one_op(first - 2);
         let op = ClassifierHead { hidden: self.linear(first), classes, label_smoothing, masked, slots };
-        (self.fused && before && op.fits()).then_some(Head { op, first })
+        (self.fusion == Fusion::Full && before && op.fits()).then_some(Head { op, first })
     }
 
     /// Returns the logits, and the gradient of what goes in.
@@ -288,6 +288,10 @@ impl<'a> Builder<'a> {
         (saved, current, labels)
     }
 
+    fn fuses_layers(&self) -> bool {
+        self.fusion != Fusion::None
+    }
+
     /// How many layers from `first` on are one op.
     fn together(&self, first: usize) -> usize {
         let layer = |index: usize| self.network.layers.get(index).map(|named| named.layer);
@@ -295,7 +299,7 @@ impl<'a> Builder<'a> {
             return 3;
         }
         match (layer(first), layer(first + 1)) {
-            (Some(Layer::Relu), Some(Layer::MaxPool2d { .. })) if self.fused => 2,
+            (Some(Layer::Relu), Some(Layer::MaxPool2d { .. })) if self.fuses_layers() => 2,
             (Some(Layer::Linear { .. }), Some(Layer::Relu)) if self.is_one_op(first) => 2,
             _ => 1,
         }
@@ -305,7 +309,7 @@ impl<'a> Builder<'a> {
     fn conv_pool(&self, first: usize) -> Option<Conv2dReluMaxPool2dForward> {
         let layer = |index: usize| self.network.layers.get(index).map(|named| named.layer);
         match [layer(first), layer(first + 1), layer(first + 2)] {
-            [Some(Layer::Conv2d { .. }), Some(Layer::Relu), Some(Layer::MaxPool2d { .. })] if self.fused => {
+            [Some(Layer::Conv2d { .. }), Some(Layer::Relu), Some(Layer::MaxPool2d { .. })] if self.fuses_layers() => {
                 Conv2dReluMaxPool2dForward::new(self.conv2d(first), self.pool2d(first + 2))
             }
             _ => None,
@@ -314,7 +318,7 @@ impl<'a> Builder<'a> {
 
     /// Whether a linear layer is one op, or a product and a bias.
     fn is_one_op(&self, index: usize) -> bool {
-        self.fused && linear::fits(&self.linear(index))
+        self.fuses_layers() && linear::fits(&self.linear(index))
     }
 
     fn layers_forward(&mut self, layers: Range<usize>, input: TensorId) -> (TensorId, Option<TensorId>) {
@@ -428,7 +432,7 @@ impl<'a> Builder<'a> {
 
     /// The gradient of what a convolution or a linear layer takes and of the pooling before it, where one op can do both.
     fn grad_input_through_pool(&mut self, index: usize, grad_output: TensorId, before: &[Saved]) -> Option<Incoming> {
-        let (pooled, winner) = self.pooled_before(before).filter(|_| self.fused)?;
+        let (pooled, winner) = self.pooled_before(before).filter(|_| self.fusion == Fusion::Full)?;
         let pool = pooled.layers.end - 1;
         let NamedLayer { name, layer } = &self.network.layers[index];
         let label = format!("{name}.grad_input");
@@ -480,7 +484,7 @@ impl<'a> Builder<'a> {
             grad_output = self.relu_backward(&grad_name, saved.output, grad_output);
         }
         match layer {
-            Layer::Conv2d { .. } if self.fused => {
+            Layer::Conv2d { .. } if self.fuses_layers() => {
                 let [grad_weight, grad_bias] = ["grad_weight", "grad_bias"].map(|kind| self.named(name, kind));
                 let operands = [saved.input, grad_output, grad_weight, grad_bias];
                 let op = Conv2dGradWeightBias(self.conv2d(index));
@@ -601,7 +605,7 @@ impl<'a> Builder<'a> {
             nesterov: optimiser.nesterov,
         };
         let operands = [gradients, status, parameters, momentum];
-        if self.fused {
+        if self.fuses_layers() {
             self.push("sgd", Phase::Update, GuardedSgd(sgd), &operands);
         } else {
             self.push("nonfinite", Phase::Update, Nonfinite { length }, &[gradients, status]);

@@ -1,5 +1,6 @@
 //! What a plan is asked for: a network, images, a batch, and the limits they have to keep.
 
+use super::fusion::Fusion;
 use super::images::Images;
 use super::network::{Activation, Network};
 use super::noise::Noise;
@@ -19,8 +20,7 @@ pub struct PlanRequest<'a> {
     pub batch: u32,
     /// Bytes that one tensor may have.
     pub max_bytes: u64,
-    /// Whether one op does what several in a row would. Not fused, every layer's output and gradient is a tensor of its own: the oracle.
-    pub fused: bool,
+    pub fusion: Fusion,
 }
 
 impl PlanRequest<'_> {
@@ -33,7 +33,7 @@ impl PlanRequest<'_> {
         let activations = self.activations()?;
         let [_, height, width] = self.images.shape;
         noise.augmentation.fits(height, width)?;
-        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, self.fused, Some(*noise));
+        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, self.fusion, Some(*noise));
         let losses = builder.tensor("losses", vec![slots], Role::Report, Element::F32);
         let head = builder.head(self.images.classes, optimiser.label_smoothing, slots);
         let end = head.as_ref().map_or(self.network.layers.len(), |head| head.first);
@@ -56,7 +56,7 @@ impl PlanRequest<'_> {
         let slots = builder.length(losses);
         let loss = SoftmaxCrossEntropy { rows, classes, label_smoothing: optimiser.label_smoothing };
         let together = MeanCrossEntropy { loss, slots };
-        if self.fused && together.fits() {
+        if self.fusion != Fusion::None && together.fits() {
             builder.push("loss", Phase::Loss, together, &[logits, labels, grad_logits, losses]);
         } else {
             let row_loss = builder.activation("row_loss", vec![rows]);
@@ -72,7 +72,7 @@ impl PlanRequest<'_> {
     /// As `training`.
     pub fn inference(&self) -> Result<Plan> {
         let activations = self.activations()?;
-        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, self.fused, None);
+        let mut builder = Builder::new(self.network, &activations, self.images, self.batch, self.fusion, None);
         let (_, logits, _) = builder.forward(self.network.layers.len());
         Ok(builder.finish(logits))
     }
@@ -123,7 +123,7 @@ mod tests {
         ]"#;
         let network = Network::parse(text, "mine").unwrap();
         let images = Images::streamed([1, 4, 4], 3, 2);
-        let request = PlanRequest { network: &network, images, batch: 2, max_bytes: u64::MAX, fused: false };
+        let request = PlanRequest { network: &network, images, batch: 2, max_bytes: u64::MAX, fusion: Fusion::None };
         let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
         let noise = Noise { seed: 1, augmentation: "flip".parse().unwrap() };
         let drawing = |plan: &Plan| {

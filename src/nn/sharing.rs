@@ -166,12 +166,12 @@ fn lowest_gap(tenant: &Tenant, others: &[&Tenant], places: &[Place]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{Images, Network, Noise, Optimiser, PlanRequest};
+    use crate::nn::{Fusion, Images, Network, Noise, Optimiser, PlanRequest};
 
-    fn plans(model: &str, batch: u32, fused: bool) -> [Plan; 2] {
+    fn plans(model: &str, batch: u32, fusion: Fusion) -> [Plan; 2] {
         let network = Network::load(model).unwrap();
         let images = Images::streamed([3, 32, 32], 10, batch);
-        let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX, fused };
+        let request = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX, fusion };
         let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
         [request.training(&optimiser, &Noise::default(), 1).unwrap(), request.inference().unwrap()]
     }
@@ -217,9 +217,14 @@ mod tests {
 
     #[test]
     fn nothing_is_overwritten_before_it_was_read() {
-        for (model, batch, fused) in [("lenet", 4, true), ("lenet", 3, false), ("wide", 2, true), ("wide", 128, false)]
-        {
-            for plan in plans(model, batch, fused) {
+        for (model, batch, fusion) in [
+            ("lenet", 4, Fusion::Full),
+            ("lenet", 4, Fusion::Layers),
+            ("lenet", 3, Fusion::None),
+            ("wide", 2, Fusion::Full),
+            ("wide", 128, Fusion::None),
+        ] {
+            for plan in plans(model, batch, fusion) {
                 walk(&plan, &Sharing::none(&plan));
                 let sharing = Sharing::of(&plan, u64::MAX);
                 walk(&plan, &sharing);
@@ -231,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_outlives_a_step_and_what_the_host_looks_at_is_alone() {
-        let [training, inference] = plans("lenet", 4, false);
+        let [training, inference] = plans("lenet", 4, Fusion::None);
         let sharing = Sharing::of(&training, u64::MAX);
         for name in ["records_0", "order", "parameters", "gradients", "momentum", "losses", "status"] {
             assert!(!sharing.is_shared(training.tensor(training.find(name).unwrap()).storage), "{name}");
@@ -248,7 +253,7 @@ mod tests {
 
     #[test]
     fn no_buffer_grows_beyond_what_may_be_bound() {
-        let [training, _] = plans("lenet", 64, true);
+        let [training, _] = plans("lenet", 64, Fusion::Full);
         let largest = training.storages.iter().map(|storage| storage.length).max().unwrap();
         let sharing = Sharing::of(&training, 4 * largest as u64);
         walk(&training, &sharing);

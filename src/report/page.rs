@@ -13,7 +13,7 @@ use super::{Tested, command, filters};
 use crate::data::ImageShape;
 use crate::error::{Error, Result};
 use crate::geometry::product;
-use crate::nn::{Images, Plan, PlanRequest};
+use crate::nn::{Fusion, Images, Plan, PlanRequest};
 use crate::train::history::End;
 use crate::train::{Config, Evaluation, History, Latest, RunFolder};
 use crate::units::{count, duration, percent};
@@ -164,7 +164,7 @@ pub fn html(run: &Path, tested: Option<&Tested<'_>>) -> Result<String> {
 /// An inference of the run's network, for what it says about its parameters.
 fn plan(config: &Config) -> Result<Plan> {
     let images = Images::streamed(config.data.shape, config.data.classes.len() as u32, 1);
-    PlanRequest { network: &config.network, images, batch: 1, max_bytes: u64::MAX, fused: false }.inference()
+    PlanRequest { network: &config.network, images, batch: 1, max_bytes: u64::MAX, fusion: Fusion::None }.inference()
 }
 
 fn status(config: &Config, history: &History) -> Status {

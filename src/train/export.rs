@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Trained;
 use super::durable::{replace, write_temporary};
 use crate::error::{Error, Result};
-use crate::nn::{Images, Plan, PlanRequest};
+use crate::nn::{Fusion, Images, Plan, PlanRequest};
 
 /// Writes `model.safetensors`, under PyTorch's names, and `model.py` into a folder, made where it is missing. What is there already stays,
 /// when it is the same.
@@ -22,8 +22,8 @@ pub fn export(trained: &Trained, folder: &Path) -> Result<Plan> {
     let (image, classes) = (config.data.shape, &config.data.classes);
     let source = trained.network.to_pytorch(image, classes)?;
     let images = Images::streamed(image, classes.len() as u32, 1);
-    let plan =
-        PlanRequest { network: &trained.network, images, batch: 1, max_bytes: u64::MAX, fused: false }.inference()?;
+    let plan = PlanRequest { network: &trained.network, images, batch: 1, max_bytes: u64::MAX, fusion: Fusion::None }
+        .inference()?;
     trained.parameters(&plan)?;
     let weights = fs::read(&trained.file).map_err(Error::file("read", &trained.file))?;
 

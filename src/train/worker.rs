@@ -65,7 +65,7 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
     }
 }
 
-/// Kernels for the ops of a step.
+/// Kernels for the ops of a step, and a warning about each of the user's own that none of them runs.
 fn tune(
     job: &Job,
     adapter: &Adapter,
@@ -75,15 +75,22 @@ fn tune(
     stop: &Stop,
 ) -> Result<Tuning> {
     let plan = GpuMachine::plan_step(device, setup, &job.gpu_options)?;
+    let selection = &job.gpu_options.selection;
+    let idle = selection.custom().iter().filter(|kernel| plan.steps.iter().all(|step| step.op.name() != kernel.op()));
+    let idle: Vec<String> = idle
+        .map(|kernel| format!("{} never runs: no step of this training has the op {}", kernel.name(), kernel.op()))
+        .collect();
     // Bounds checks take their time, but are to change no bit of a training.
     let unchecked = match (job.checks, &job.tuner) {
         (Checks::Checked, Some(_)) => Some(Device::open(adapter, Checks::Unchecked)?),
         _ => None,
     };
     let device = unchecked.as_ref().unwrap_or(device);
-    tune::tune(job.tuner.as_ref(), device, plan, &job.gpu_options.selection, &mut |progress| {
+    let mut tuning = tune::tune(job.tuner.as_ref(), device, plan, selection, &mut |progress| {
         let Progress { op, done, of } = progress;
         events.send(Event::Tuning { op: op.name(), shape: op.shape(), done, of }).ok();
         !stop.is_requested()
-    })
+    })?;
+    tuning.warnings.extend(idle);
+    Ok(tuning)
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 
 use shadegrad::gpu::{Checks, Device};
-use shadegrad::nn::{Images, Network, Noise, Optimiser, PlanRequest};
+use shadegrad::nn::{Fusion, Images, Network, Noise, Optimiser, PlanRequest};
 
 use crate::common::adapter;
 use crate::{Outcome, Workplace, write_cifar10};
@@ -25,7 +25,7 @@ fn a_batch_too_large_names_the_largest_that_fits() {
     let max_bytes = Device::open(&adapter(), Checks::Unchecked).unwrap().max_binding_bytes();
     let network = Network::load("lenet").unwrap();
     let images = Images::streamed([3, 32, 32], 10, largest);
-    let request = PlanRequest { network: &network, images, batch: largest, max_bytes, fused: true };
+    let request = PlanRequest { network: &network, images, batch: largest, max_bytes, fusion: Fusion::Full };
     let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
     request.training(&optimiser, &Noise::default(), 1).unwrap().fits(max_bytes).unwrap();
     assert!(!place.path("runs").exists(), "a refused run left a folder behind");

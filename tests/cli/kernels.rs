@@ -25,6 +25,12 @@ fn a_starter_kernel_trains_and_stays_with_the_run() {
     let resumed = place.run("train --resume run --epochs 2").success();
     assert!(resumed.stdout.contains(" runs matmul, "), "{}", resumed.stdout);
     assert_eq!(resumed.weights_sha256(), whole.weights_sha256());
+    assert!(!resumed.stderr.contains("never runs"), "{}", resumed.stderr);
+
+    place.run("kernels avg_pool2d_forward --template pool.wgsl").success();
+    let idle = place.run("train --data shapes --limit 4 --epochs 1 --kernel avg_pool2d_forward=pool.wgsl").success();
+    let warning = "warning: pool.wgsl never runs: no step of this training has the op avg_pool2d_forward";
+    assert!(idle.stderr.contains(warning), "{}", idle.stderr);
 }
 
 #[test]

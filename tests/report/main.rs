@@ -10,7 +10,7 @@ use browser::Page;
 use shadegrad::Result;
 use shadegrad::data::{ImageShape, Split};
 use shadegrad::machine::Classifier;
-use shadegrad::nn::{Images, Network, Plan, PlanRequest};
+use shadegrad::nn::{Fusion, Images, Network, Plan, PlanRequest};
 use shadegrad::ops::Tuned;
 use shadegrad::random::{Purpose, Random};
 use shadegrad::report::{self, Tested};
@@ -76,7 +76,8 @@ impl Run {
         let split = Split { labels, pixels: (0..images * SHAPE.len()).map(pixel).collect() };
         let shape = config.data.shape;
         let images = Images::streamed(shape, classes.len() as u32, 1);
-        let request = PlanRequest { network: &config.network, images, batch: 1, max_bytes: u64::MAX, fused: false };
+        let request =
+            PlanRequest { network: &config.network, images, batch: 1, max_bytes: u64::MAX, fusion: Fusion::None };
         let mut guesser = Guesser { plan: request.inference().unwrap(), classes: classes.len() };
         let (evaluation, predictions) = evaluate(&mut guesser, &split, &mut || true).unwrap().unwrap();
         let mut metrics = vec![

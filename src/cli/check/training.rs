@@ -5,7 +5,7 @@ use shadegrad::check::training::{self, Parted, ROUNDINGS, StepReport};
 use shadegrad::data::shapes;
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
-use shadegrad::nn::{Network, initialise};
+use shadegrad::nn::{Fusion, Network, initialise};
 use shadegrad::train::Settings;
 use shadegrad::units::count;
 use shadegrad::{Error, Result};
@@ -45,7 +45,7 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
         Setup { network: &network, dataset: &dataset, batch, optimiser: settings.optimiser(), noise: settings.noise() };
     let device = Device::open(&adapter, Checks::Unchecked)?;
     let mut gpu = GpuMachine::new(device, &setup, &GpuOptions { keep_tensors: true, ..GpuOptions::default() })?;
-    let mut reference = CpuMachine::fused(&setup)?;
+    let mut reference = CpuMachine::planned(&setup, Fusion::Full)?;
     let momentum = vec![0.0; gpu.plan().parameter_length];
     let parameters = initialise(gpu.plan(), settings.seed);
     gpu.set_state(&State { parameters, momentum })?;
