@@ -60,8 +60,10 @@ fn multiply(sums: ptr<function, array<vec4<f32>, BLOCK>>, held: array<vec4<f32>,
   for (var row = 0u; row < BLOCK; row++) {
     let part = parts[row / LANES];
     let source = row % LANES;
-    (*sums)[row] += subgroupShuffle(part.x, source) * columns[0] + subgroupShuffle(part.y, source) * columns[1]
-      + subgroupShuffle(part.z, source) * columns[2] + subgroupShuffle(part.w, source) * columns[3];
+    (*sums)[row] = fma(vec4(subgroupShuffle(part.x, source)), columns[0], (*sums)[row]);
+    (*sums)[row] = fma(vec4(subgroupShuffle(part.y, source)), columns[1], (*sums)[row]);
+    (*sums)[row] = fma(vec4(subgroupShuffle(part.z, source)), columns[2], (*sums)[row]);
+    (*sums)[row] = fma(vec4(subgroupShuffle(part.w, source)), columns[3], (*sums)[row]);
   }
 }
 
