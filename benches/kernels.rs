@@ -17,7 +17,7 @@ fn kernels(criterion: &mut Criterion) {
         let case = timed.case(timed.defaults[0]).expect("sizes that fit");
         let mut group = criterion.benchmark_group(format!("{} {}", timed.op, case.op.shape()));
         group.throughput(Throughput::Elements(case.op.flops().max(1)));
-        for contender in bench::variants(&device, &case).expect("variants of a listed op") {
+        for contender in bench::variants(&device, &case, &[]).expect("variants of a listed op") {
             let work = bench::prepare(&mut clock, &case, &contender).expect("a kernel that is right");
             group.bench_function(&*contender.label, |bencher| {
                 bencher.iter_custom(|executions| {

@@ -14,7 +14,7 @@ use shadegrad::bench::{
 };
 use shadegrad::cases;
 use shadegrad::check;
-use shadegrad::gpu::{Checks, Device, Reflection};
+use shadegrad::gpu::{Checks, Device, DeviceKind, Reflection};
 use shadegrad::nn::{Fusion, Network};
 use shadegrad::ops::{self, PLAIN};
 use shadegrad::train::Settings;
@@ -158,11 +158,27 @@ fn every_op_has_sizes_and_is_right_at_them() {
         // The first size of each is the small one.
         let case = timed.case(timed.defaults[0]).unwrap();
         assert_eq!(case.op.name(), timed.op);
-        for contender in bench::variants(&device, &case).unwrap() {
+        for contender in bench::variants(&device, &case, &[]).unwrap() {
             let outcome = check::run_lowering(&device, &case, &contender.lowering).unwrap();
             assert_eq!(outcome.failure, None, "{} {}", timed.op, contender.label);
         }
     }
+}
+
+/// Tiles in workgroup memory are for hardware; elsewhere they are neither the default nor timed, unless they are named.
+#[test]
+fn variants_that_are_not_made_for_an_adapter_are_timed_by_name_alone() {
+    let device = device();
+    let is_hardware = device.info().kind != DeviceKind::Software;
+    let (case, variant) = (cases::sized("matmul", "m=64,k=64,n=64").unwrap(), "shared_32");
+    let labels = |named: &[String]| -> Vec<String> {
+        let contenders = bench::variants(&device, &case, named).unwrap();
+        contenders.into_iter().map(|contender| contender.label).collect()
+    };
+    assert_eq!(labels(&[variant.into()]), [variant]);
+    assert_eq!(labels(&[]).iter().any(|label| label == variant), is_hardware);
+    assert_eq!(ops::choose(&*case.op, Some(&device)) == variant, is_hardware);
+    assert_ne!(ops::choose(&*case.op, None), variant);
 }
 
 #[test]
@@ -170,7 +186,7 @@ fn a_wrong_kernel_gets_no_time_and_a_right_one_does() {
     let device = device();
     let mut clock = Clock::new(&device).unwrap();
     let case = cases::sized("matmul", "m=8,k=16,n=8").unwrap();
-    let mut contenders = bench::variants(&device, &case).unwrap();
+    let mut contenders = bench::variants(&device, &case, &[]).unwrap();
     // The same kernel with a and b in each other's place.
     let mut lowering = case.op.lower(ops::PLAIN).unwrap();
     for (name, place) in &mut lowering.dispatches[0].bindings {
@@ -207,7 +223,7 @@ fn a_wrong_kernel_gets_no_time_and_a_right_one_does() {
 fn timestamps_and_slope_agree() {
     let device = device();
     let case = cases::sized("matmul", "m=64,k=64,n=64").unwrap();
-    let contenders = bench::variants(&device, &case).unwrap();
+    let contenders = bench::variants(&device, &case, &[]).unwrap();
     let mut clock = Clock::new(&device).unwrap();
     if let Some(objection) = &clock.objection {
         println!("only the slope here: {objection}");

@@ -64,12 +64,16 @@ impl Measured {
 /// The time of a kernel, or what is wrong with it.
 pub type Outcome = std::result::Result<Measured, String>;
 
-/// The op's own variants that a device runs, as contenders.
+/// The op's own variants as contenders: those named that the device runs, or else all that it may run fastest with.
 ///
 /// # Errors
 /// Sizes beyond what a kernel is made for.
-pub fn variants(device: &Device, case: &Case) -> Result<Vec<Contender>> {
-    let variants = case.op.variants().iter().filter(|variant| ops::runs_on(device, variant));
+pub fn variants(device: &Device, case: &Case, named: &[String]) -> Result<Vec<Contender>> {
+    let contends = |variant: &&&str| match named {
+        [] => ops::is_candidate(device, variant),
+        named => named.iter().any(|name| name == **variant) && ops::runs_on(device, variant),
+    };
+    let variants = case.op.variants().iter().filter(contends);
     variants
         .map(|name| Ok(Contender { label: (*name).into(), lowering: case.op.lower(name)?, is_ours: true }))
         .collect()

@@ -1,4 +1,5 @@
-//! Matrix products, biases and whole linear layers: tiles are 4 × 4 or 32 × 4, workgroups 64 invocations, slices 4096 terms.
+//! Matrix products, biases and whole linear layers: tiles are 4 × 4, 32 × 4, or squares of 32 to 128, workgroups 64 invocations or more, slices
+//! 512 to 4096 terms.
 
 use super::bound::{products, sums};
 use super::pairwise::pairwise;
@@ -151,6 +152,18 @@ fn matrices() -> Vec<Shape> {
             let m = if transpose_a { m } else { m - index as u32 % 3 };
             shapes.push(Shape { m, k, n, transpose_a, transpose_b });
         }
+    }
+    // Tiles in workgroup memory, which are of 32, 64 and 128: whole ones and more than one each way, slabs of 8 terms and a rest, slices.
+    for (m, k, n, transpose_a, transpose_b) in [
+        (32, 16, 32, false, false),
+        (75, 27, 50, false, true),
+        (75, 27, 50, true, false),
+        (75, 1027, 70, true, true),
+        (200, 21, 700, false, false),
+        (200, 21, 700, true, true),
+        (130, 4100, 135, false, true),
+    ] {
+        shapes.push(Shape { m, k, n, transpose_a, transpose_b });
     }
     // The three products of each of the tutorial's linear layers, and of the wide network's first.
     for (inputs, outputs) in [(400, 120), (120, 84), (84, 10), (2500, 120)] {

@@ -31,6 +31,9 @@ pub struct BenchArgs {
     /// Sizes of the one OP, for example m=512,k=512,n=512; may be repeated
     #[arg(long, value_name = "KEY=VALUE,…")]
     shape: Vec<String>,
+    /// Only this variant, even one that is not made for such an adapter; may be repeated
+    #[arg(long = "variant", value_name = "NAME")]
+    variants: Vec<String>,
     /// A kernel of your own for the one OP, side by side with ours; may be repeated
     #[arg(long = "shader", value_name = "FILE.wgsl")]
     shaders: Vec<PathBuf>,
@@ -70,6 +73,7 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     }
     let baseline = arguments.baseline.as_deref().map(Baseline::load).transpose()?;
     let wanted = wanted(arguments)?;
+    refuse_unknown(&arguments.variants, &wanted)?;
     let kernels = kernels(arguments, &wanted)?;
     let device = open(&arguments.device, quiet)?;
     let mut clock = Clock::new(&device)?;
@@ -83,9 +87,13 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     let mut entries = Vec::with_capacity(wanted.len());
     for (op, sizes) in &wanted {
         let case = cases::sized(op, sizes)?;
-        let mut contenders = bench::variants(&device, &case)?;
+        let mut contenders = bench::variants(&device, &case, &arguments.variants)?;
         for kernel in &kernels {
             contenders.push(Contender { label: kernel.name(), lowering: kernel.lower(&*case.op)?, is_ours: false });
+        }
+        if contenders.is_empty() {
+            let (adapter, names) = (&device.info().name, arguments.variants.join(", "));
+            return Err(Error::usage(format!("{adapter} has not what the variant {names} of {op} needs")));
         }
         entries.push((case, contenders, Vec::new()));
     }
@@ -155,6 +163,7 @@ fn join(before: Vec<Outcome>, round: Vec<Outcome>) -> Vec<Outcome> {
 fn bench_step(arguments: &BenchArgs, quiet: bool) -> Result<()> {
     let of_kernels = [
         ("--shape", !arguments.shape.is_empty()),
+        ("--variant", !arguments.variants.is_empty()),
         ("--shader", !arguments.shaders.is_empty()),
         ("--baseline", arguments.baseline.is_some()),
         ("--plot", arguments.plot.is_some()),
@@ -192,6 +201,19 @@ fn wanted(arguments: &BenchArgs) -> Result<Vec<(String, String)>> {
     };
     let sizes = |timed: &&Timed| timed.defaults.iter().map(|sizes| (timed.op.into(), String::from(*sizes)));
     Ok(ops.iter().flat_map(sizes).collect())
+}
+
+/// Names of variants that an op has none of at the sizes asked for.
+fn refuse_unknown(variants: &[String], wanted: &[(String, String)]) -> Result<()> {
+    for (op, sizes) in wanted.iter().filter(|_| !variants.is_empty()) {
+        let case = cases::sized(op, sizes)?;
+        let known = case.op.variants();
+        if !variants.iter().any(|name| known.contains(&name.as_str())) {
+            let (names, shape, known) = (variants.join(", "), case.op.shape(), known.join(", "));
+            return Err(Error::usage(format!("{op} at {shape} has no variant {names} (expected {known})")));
+        }
+    }
+    Ok(())
 }
 
 /// Users' shaders, held against the contract of the one op.

@@ -8,7 +8,7 @@ use super::created::Counters;
 use super::kernel::{Checks, Kernels};
 use super::pipelines::Pipelines;
 use super::readback::Readback;
-use super::{Adapter, AdapterInfo, Buffer, DeviceKind, Encoder};
+use super::{Adapter, AdapterInfo, Buffer, DeviceKind, Encoder, Workgroup};
 use crate::error::{Error, Result};
 
 /// An open adapter. One thread works with it; others only help to build kernels.
@@ -99,6 +99,13 @@ impl Device {
     pub fn max_binding_bytes(&self) -> u64 {
         let limits = self.inner.limits();
         limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
+    /// The largest workgroup, in a row, that a kernel may have.
+    pub fn largest_workgroup(&self) -> Workgroup {
+        let limits = self.inner.limits();
+        let invocations = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+        Workgroup { invocations: invocations.into(), bytes: limits.max_compute_workgroup_storage_size.into() }
     }
 
     /// Gives the device up at once, as a driver does that resets the GPU; whatever is asked of it then is an `Error::Gpu`.

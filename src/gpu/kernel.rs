@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::created::Counters;
 use super::shader::{Access, EntryPoint};
-use super::{Device, Dispatch, MAX_STORAGE_BUFFERS};
+use super::{Device, Dispatch, MAX_STORAGE_BUFFERS, Workgroup};
 use crate::error::{Error, Result};
 
 /// Whether wgpu adds bounds checks and loop guards to the kernels.
@@ -110,11 +110,10 @@ impl Device {
             )));
         }
         let limits = self.inner.limits();
-        let invocations: u64 = reflection.workgroup_size(&entry.name)?.iter().map(|&size| u64::from(size)).product();
-        let memory = reflection.workgroup_bytes(&entry.name)?;
+        let Workgroup { invocations, bytes } = reflection.workgroup(&entry.name, &dispatch.constants)?;
         for (what, actual, most) in [
             ("too many invocations in a workgroup", invocations, limits.max_compute_invocations_per_workgroup),
-            ("too many bytes of workgroup memory", memory, limits.max_compute_workgroup_storage_size),
+            ("too many bytes of workgroup memory", bytes, limits.max_compute_workgroup_storage_size),
         ] {
             if actual > u64::from(most) {
                 let name = dispatch.shader.name;

@@ -129,6 +129,13 @@ pub struct EntryPoint {
     pub bindings: Vec<Binding>,
 }
 
+/// Invocations of a workgroup, and bytes of its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workgroup {
+    pub invocations: u64,
+    pub bytes: u64,
+}
+
 /// Everything the host wants to know of a WGSL file.
 pub struct Reflection {
     /// The whole source as naga takes it, common.wgsl included.
@@ -169,33 +176,25 @@ impl Reflection {
         self.entry_points.iter().find(|entry| entry.name == name)
     }
 
-    /// The workgroup size of an entry point with its overrides at their defaults.
+    /// The workgroup of an entry point with its overrides at the given values, or their defaults.
     ///
     /// # Errors
-    /// An override without a default.
-    pub fn workgroup_size(&self, entry_point: &str) -> Result<[u32; 3]> {
-        let module = self.with_defaults(entry_point)?.0;
-        let entry = module.entry_points.iter().find(|entry| entry.name == entry_point);
-        Ok(entry.map_or([1; 3], |entry| entry.workgroup_size))
-    }
-
-    /// Bytes of workgroup memory that an entry point uses.
-    ///
-    /// # Errors
-    /// An override without a default.
-    pub fn workgroup_bytes(&self, entry_point: &str) -> Result<u64> {
-        let (module, info) = self.with_defaults(entry_point)?;
-        let Some(index) = module.entry_points.iter().position(|entry| entry.name == entry_point) else { return Ok(0) };
+    /// An override without a value.
+    pub fn workgroup(&self, entry_point: &str, constants: &[(&str, f64)]) -> Result<Workgroup> {
+        let (module, info) = self.specialised(entry_point, constants)?;
+        let Some(index) = module.entry_points.iter().position(|entry| entry.name == entry_point) else {
+            return Ok(Workgroup { invocations: 1, bytes: 0 });
+        };
         let used = info.get_entry_point(index);
         let globals = module.global_variables.iter();
         let workgroup =
             globals.filter(|(handle, variable)| variable.space == AddressSpace::WorkGroup && !used[*handle].is_empty());
-        Ok(workgroup.map(|(_, variable)| u64::from(module.types[variable.ty].inner.size(module.to_ctx()))).sum())
-    }
-
-    /// The module for one entry point, overrides replaced by their defaults.
-    fn with_defaults(&self, entry_point: &str) -> Result<(Cow<'_, naga::Module>, Cow<'_, ModuleInfo>)> {
-        self.specialised(entry_point, &[])
+        Ok(Workgroup {
+            invocations: module.entry_points[index].workgroup_size.map(u64::from).iter().product(),
+            bytes: workgroup
+                .map(|(_, variable)| u64::from(module.types[variable.ty].inner.size(module.to_ctx())))
+                .sum(),
+        })
     }
 
     /// The module for one entry point, overrides replaced by the given values, or their defaults.

@@ -140,7 +140,7 @@ impl CustomKernel {
             let known: Vec<_> = contract.axes.iter().map(|(axis, _)| format!("TILE_{axis}")).collect();
             return Err(Error::usage(format!("{file}: no axis for {tile} (expected {})", known.join(", "))));
         }
-        let workgroup_size = reflection.workgroup_size(&entry.name)?.iter().map(|&size| u64::from(size)).product();
+        let workgroup_size = reflection.workgroup(&entry.name, &[])?.invocations;
         let counted = u64::from(shader.constant("WORKGROUP_SIZE"));
         if let Some(line) =
             text.lines().position(|line| line.contains("invocation_index(")).filter(|_| workgroup_size != counted)

@@ -1,7 +1,8 @@
 //! Matrix product with both transposes: a linear layer's forward, grad_input and grad_weight. Source: PyTorch torch.matmul.
 
+use super::shared_tile::{Product, SharedTile};
 use super::split::Slices;
-use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader};
 use crate::error::Result;
 use crate::geometry::{Matmul as Shape, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
@@ -10,6 +11,11 @@ use crate::reference;
 static PLAIN_SHADER: Shader = shader!("matmul");
 static TILED_SHADER: Shader = shader!("matmul_tiled");
 static SUBGROUP_SHADER: Shader = shader!("matmul_subgroup");
+static SHARED_SHADER: Shader = shader!("matmul_shared");
+
+/// The kernels that can compute a shape; the last are as many as there are tiles that suit it.
+static VARIANTS: [&str; 6] = [PLAIN, "tiled", SUBGROUP, "shared_32", "shared_64", "shared_128"];
+static WITHOUT_SUBGROUPS: [&str; 5] = [PLAIN, "tiled", "shared_32", "shared_64", "shared_128"];
 
 /// Rows of a tile of the subgroup variant, as the shader has it.
 const TILE_M: u32 = 32;
@@ -65,14 +71,17 @@ impl Op for Matmul {
 
     fn variants(&self) -> &'static [&'static str] {
         let Shape { m, k, n, transpose_a, .. } = self.0;
+        let tiles = SharedTile::suiting(Product { m, k, n });
         let fours = k.is_multiple_of(4) && n.is_multiple_of(4) && (!transpose_a || m.is_multiple_of(4));
         // Of a smaller matrix most of a tile would be computed for nothing.
-        if fours && m > TILE_M / 2 { &[PLAIN, "tiled", SUBGROUP] } else { &[PLAIN, "tiled"] }
+        if fours && m > TILE_M / 2 { &VARIANTS[..3 + tiles] } else { &WITHOUT_SUBGROUPS[..2 + tiles] }
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let Shape { m, k, n, transpose_a, transpose_b } = self.0;
+        let transposed = [("TRANSPOSE_A", transpose_a.into()), ("TRANSPOSE_B", transpose_b.into())];
         let mut constants = Vec::new();
+        let mut slices = Slices::new(k, 1);
         let (shader, entry_point, results) = match variant {
             PLAIN => (&PLAIN_SHADER, "matmul", u64::from(m) * u64::from(n)),
             "tiled" => {
@@ -82,18 +91,18 @@ impl Op for Matmul {
             }
             SUBGROUP if self.variants().contains(&SUBGROUP) => {
                 let workgroup = WORKGROUP.min((n / 4).next_multiple_of(SUBGROUP_LANES));
-                constants = vec![
-                    ("WORKGROUP_SIZE", workgroup),
-                    ("TRANSPOSE_A", transpose_a.into()),
-                    ("TRANSPOSE_B", transpose_b.into()),
-                ];
+                constants = [&[("WORKGROUP_SIZE", workgroup)], &transposed[..]].concat();
                 let tiles_m = m.div_ceil(TILE_M);
                 let places = (n / 4).next_multiple_of(workgroup);
                 (&SUBGROUP_SHADER, "matmul_subgroup", u64::from(tiles_m) * u64::from(places))
             }
-            _ => return Err(unknown_variant(self, variant)),
+            _ => {
+                let (tile, product) = (SharedTile::of_op(self, variant)?, Product { m, k, n });
+                constants = [&tile.constants(), &transposed[..]].concat();
+                slices = tile.slices(product);
+                (&SHARED_SHADER, "matmul_shared", tile.invocations(product))
+            }
         };
-        let slices = Slices::new(k, 1);
         let (a_stride_m, a_stride_k) = if transpose_a { (1, m) } else { (k, 1) };
         let (b_stride_k, b_stride_n) = if transpose_b { (1, k) } else { (n, 1) };
         let Slices { slices: count, slice_length } = slices;
@@ -108,5 +117,20 @@ impl Op for Matmul {
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
         let [a, b, output] = arguments.take();
         reference::matmul::forward(&self.0, a.f64(), b.f64(), output.f64_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_tile_takes_the_workgroup_that_it_says() {
+        let matmul = Matmul(Shape { m: 1024, k: 1024, n: 1024, transpose_a: false, transpose_b: false });
+        for variant in matmul.variants().iter().filter(|variant| SharedTile::of_variant(variant).is_some()) {
+            let dispatch = matmul.lower(variant).unwrap().dispatches.swap_remove(0);
+            let workgroup = dispatch.shader.reflection().workgroup(dispatch.entry_point, &dispatch.constants).unwrap();
+            assert_eq!(workgroup, SharedTile::of_variant(variant).unwrap().workgroup());
+        }
     }
 }

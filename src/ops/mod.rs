@@ -22,6 +22,7 @@ pub mod pooled_grad_input;
 pub mod relu;
 mod selection;
 pub mod sgd;
+mod shared_tile;
 pub mod softmax_cross_entropy;
 mod split;
 
@@ -29,7 +30,7 @@ use std::any::Any;
 use std::fmt;
 
 pub use argument::{Access, Argument, Arguments, Element, Operand};
-pub use selection::{Selection, Tuned, choose, runs_on};
+pub use selection::{Selection, Tuned, choose, is_candidate, runs_on};
 pub use split::MAX_TERMS;
 
 use crate::error::{Error, Result};
@@ -67,7 +68,8 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
         vec![("OUTPUT", written.map_or(0, |operand| operand.length as u32))]
     }
 
-    /// The ways it can run on a GPU, [`PLAIN`] first, the fastest last; a device may not have what one of them needs ([`runs_on`]).
+    /// The ways it can run on a GPU, [`PLAIN`] first, the fastest last; a device may not have what one of them needs ([`runs_on`]), or be
+    /// of a kind that it is not made for ([`is_candidate`]).
     fn variants(&self) -> &'static [&'static str] {
         &[PLAIN]
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::custom::CustomKernel;
+use super::shared_tile::SharedTile;
 use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES};
 use crate::error::Result;
-use crate::gpu::Device;
+use crate::gpu::{Device, DeviceKind};
 
 /// Variants that were chosen for ops of certain shapes, by op and [`Op::shape`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,14 +82,25 @@ impl Selection {
 
 /// Ours that an op runs on a device unless told otherwise; without one, what runs on all.
 pub fn choose(op: &dyn Op, device: Option<&Device>) -> &'static str {
-    let runs = |variant: &&&str| device.map_or(!needs_subgroups(variant), |device| runs_on(device, variant));
-    // The last one listed is the fastest on every adapter measured so far.
+    let runs = |variant: &&&str| match device {
+        Some(device) => is_candidate(device, variant),
+        None => !needs_subgroups(variant) && SharedTile::of_variant(variant).is_none(),
+    };
+    // The last one listed is the fastest on every adapter measured so far; for hardware GPUs, none of which was, by reasoning.
     op.variants().iter().rfind(runs).copied().unwrap_or(PLAIN)
+}
+
+/// Whether a variant may be the one that runs an op fastest on a device. On a software adapter workgroup memory is memory like any other,
+/// and a barrier a switch between invocations.
+pub fn is_candidate(device: &Device, variant: &str) -> bool {
+    let is_made_for = device.info().kind != DeviceKind::Software || SharedTile::of_variant(variant).is_none();
+    is_made_for && runs_on(device, variant)
 }
 
 /// Whether a device has what a variant needs.
 pub fn runs_on(device: &Device, variant: &str) -> bool {
-    !needs_subgroups(variant) || device.subgroup_lanes() >= SUBGROUP_LANES
+    let has_subgroups = !needs_subgroups(variant) || device.subgroup_lanes() >= SUBGROUP_LANES;
+    has_subgroups && SharedTile::of_variant(variant).is_none_or(|tile| tile.fits(device))
 }
 
 /// Whether it is [`SUBGROUP`] or a variant of that, which has its name before its own.

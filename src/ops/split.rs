@@ -8,7 +8,7 @@ use crate::gpu::{Dispatch, Shader, params};
 pub const MAX_TERMS: u32 = 4096;
 
 /// Workgroups that keep a device busy: a sum of few results is cut so that there are so many.
-const BUSY_WORKGROUPS: u32 = 32;
+pub const BUSY_WORKGROUPS: u32 = 32;
 
 /// A slice of fewer terms costs more in the second pass than it gains in the first.
 const FEWEST_TERMS: u32 = 512;

@@ -16,7 +16,7 @@ use crate::cases::Case;
 use crate::error::Result;
 use crate::gpu::{COMMON, Device, StepRow};
 use crate::nn::Plan;
-use crate::ops::{Lowering, Op, PLAIN, Selection, Tuned, choose, runs_on};
+use crate::ops::{Lowering, Op, PLAIN, Selection, Tuned, choose, is_candidate};
 use crate::units::hexadecimal;
 use cache::Cache;
 pub use record::{Candidate, ELEMENT, MARGIN, Record, winner};
@@ -78,11 +78,10 @@ impl Contest {
     fn new(op: Box<dyn Op>, step: StepRow, device: &Device) -> Result<Option<Self>> {
         let default = choose(&*op, Some(device));
         let has_plain = op.flops() <= MAX_REFERENCE_FLOPS;
-        let others = op
-            .variants()
-            .iter()
-            .copied()
-            .filter(|&variant| variant != default && runs_on(device, variant) && (has_plain || variant != PLAIN));
+        let others =
+            op.variants().iter().copied().filter(|&variant| {
+                variant != default && is_candidate(device, variant) && (has_plain || variant != PLAIN)
+            });
         let variants: Vec<_> = std::iter::once(default).chain(others).collect();
         if variants.len() < 2 {
             return Ok(None);

@@ -52,6 +52,10 @@ fn values_out_of_range_are_named() {
         ),
         ("train --model nonsense", "no model nonsense (expected lenet, wide or a .toml file)"),
         ("plan --batch 0", "--batch must be at least 1 (got 0)"),
+        (
+            "bench matmul --shape m=8,k=16,n=8 --variant nonsense",
+            "matmul at 8×16 · 16×8 has no variant nonsense (expected plain, tiled)",
+        ),
     ] {
         place.run(arguments).refuses(2, &format!("error: {message}"));
     }
