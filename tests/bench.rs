@@ -170,15 +170,24 @@ fn every_op_has_sizes_and_is_right_at_them() {
 fn variants_that_are_not_made_for_an_adapter_are_timed_by_name_alone() {
     let device = device();
     let is_hardware = device.info().kind != DeviceKind::Software;
-    let (case, variant) = (cases::sized("matmul", "m=64,k=64,n=64").unwrap(), "shared_32");
-    let labels = |named: &[String]| -> Vec<String> {
-        let contenders = bench::variants(&device, &case, named).unwrap();
-        contenders.into_iter().map(|contender| contender.label).collect()
-    };
-    assert_eq!(labels(&[variant.into()]), [variant]);
-    assert_eq!(labels(&[]).iter().any(|label| label == variant), is_hardware);
-    assert_eq!(ops::choose(&*case.op, Some(&device)) == variant, is_hardware);
-    assert_ne!(ops::choose(&*case.op, None), variant);
+    for (op, sizes, variant) in [
+        ("matmul", "m=64,k=64,n=64", "shared_32"),
+        (
+            "conv2d_forward",
+            "batch=4,in_channels=6,out_channels=16,height=14,width=14,kernel_size=5",
+            "implicit_gemm_32",
+        ),
+    ] {
+        let case = cases::sized(op, sizes).unwrap();
+        let labels = |named: &[String]| -> Vec<String> {
+            let contenders = bench::variants(&device, &case, named).unwrap();
+            contenders.into_iter().map(|contender| contender.label).collect()
+        };
+        assert_eq!(labels(&[variant.into()]), [variant]);
+        assert_eq!(labels(&[]).iter().any(|label| label == variant), is_hardware);
+        assert_eq!(ops::choose(&*case.op, Some(&device)) == variant, is_hardware);
+        assert_ne!(ops::choose(&*case.op, None), variant);
+    }
 }
 
 #[test]

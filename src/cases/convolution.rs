@@ -1,4 +1,5 @@
-//! Convolution: tiles are 4 channels × 4 columns, or up to 16 × 14 as the shape asks for, workgroups 64 invocations or 32, slices 4096 terms.
+//! Convolution: tiles are 4 channels × 4 columns, up to 16 × 14 as the shape asks for, or squares of 32 to 128 of products of matrices; workgroups
+//! 32 invocations to 256, slices 512 to 4096 terms.
 
 use super::bound::{Bound, products};
 use super::pairwise::pairwise;
@@ -136,7 +137,18 @@ fn cases() -> Vec<Case> {
         // Much of it is grad_weight's: one style each.
         cases.push(grad_weight_bias(shape, [Style::rounded(index), Style::Integers][index % 2]));
     }
+    // More than one of the largest tiles each way, each in several slices.
+    let long = valid(4, 15, 130, [35, 33], Window::square(3));
+    cases.extend([grad_weight(long, Style::Integers), grad_weight_bias(long, Style::Uniform)]);
     cases
+}
+
+/// Sizes that are written in this file.
+fn valid(batch: u32, in_channels: u32, out_channels: u32, input: [u32; 2], window: Window) -> Conv2d {
+    match Conv2d::new(batch, in_channels, out_channels, input, window) {
+        Ok(shape) => shape,
+        Err(error) => unreachable!("{window:?} over {input:?}: {error}"),
+    }
 }
 
 fn shapes() -> Vec<Conv2d> {
@@ -187,17 +199,18 @@ fn shapes() -> Vec<Conv2d> {
         (2, 3, 5, [11, 13], Window::square(2).stride(5)),
         // Windows of nothing but padding: the output is the bias.
         (1, 2, 3, [1, 1], Window::square(1).padding(3)),
+        // Products of more than one tile in workgroup memory each way, with everything that a window can have; slices of forward, grad_input
+        // and grad_weight.
+        (3, 33, 36, [11, 9], Window { kernel_size: [3, 2], stride: [2, 3], padding: [1, 2], dilation: [2, 1] }),
+        (3, 120, 17, [6, 5], Window::square(3)),
+        (3, 17, 120, [6, 5], Window::square(3)),
+        (5, 17, 18, [14, 13], Window::square(3)),
+        // The same of the largest tile, forward and grad_input.
+        (2, 2, 130, [35, 34], Window::square(3)),
+        (2, 130, 2, [33, 32], Window::square(3).padding(1)),
     ];
-    let shape = |(batch, in_channels, out_channels, input, window)| match Conv2d::new(
-        batch,
-        in_channels,
-        out_channels,
-        input,
-        window,
-    ) {
-        Ok(shape) => shape,
-        Err(error) => unreachable!("{window:?} over {input:?}: {error}"),
-    };
+    let shape =
+        |(batch, in_channels, out_channels, input, window)| valid(batch, in_channels, out_channels, input, window);
     swept.chain(paired()).chain(special).map(shape).collect()
 }
 

@@ -1,8 +1,9 @@
 //! Two-dimensional convolution and its gradients; that of the bias by itself is [`BiasGrad`]. Source: PyTorch nn.Conv2d.
 
 use super::bias::BiasGrad;
+use super::shared_tile::{Product, SharedTile};
 use super::split::Slices;
-use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader};
 use crate::error::Result;
 use crate::geometry::{Channels, Conv2d, Window, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
@@ -12,6 +13,7 @@ static PLAIN_SHADER: Shader = shader!("conv2d");
 static TILED_SHADER: Shader = shader!("conv2d_tiled");
 static SUBGROUP_SHADER: Shader = shader!("conv2d_subgroup");
 static SUBGROUP_VEC2_SHADER: Shader = shader!("conv2d_subgroup_vec2");
+static IMPLICIT_GEMM_SHADER: Shader = shader!("conv2d_implicit_gemm");
 
 /// The name of the variant whose invocations compute a tile each.
 pub(super) const TILED: &str = "tiled";
@@ -32,17 +34,12 @@ const MAX_STEPS: u32 = 4;
 /// The name of the variant of [`SUBGROUP`] that loads rows two values at a time.
 pub(super) const SUBGROUP_VEC2: &str = "subgroup_vec2";
 
-/// The kernels that can compute a shape, the fastest last; `widths` are those of the images that it loads.
-fn variants(shape: &Conv2d, widths: &[u32]) -> &'static [&'static str] {
-    let Window { stride, dilation, kernel_size, .. } = shape.window;
-    if stride != [1; 2] || dilation[1] != 1 || kernel_size[1] > MAX_KERNEL_WIDTH {
-        &[PLAIN, TILED]
-    } else if dilation[0] != 1 || widths.iter().any(|width| width % 2 == 1) {
-        &[PLAIN, TILED, SUBGROUP]
-    } else {
-        &[PLAIN, TILED, SUBGROUP, SUBGROUP_VEC2]
-    }
-}
+/// The kernels that can compute a shape, by what they ask of it; the last are as many as there are tiles that suit it.
+static VARIANTS_OF_PAIRS: [&str; 7] =
+    [PLAIN, TILED, SUBGROUP, SUBGROUP_VEC2, "implicit_gemm_32", "implicit_gemm_64", "implicit_gemm_128"];
+static VARIANTS_OF_ROWS: [&str; 6] =
+    [PLAIN, TILED, SUBGROUP, "implicit_gemm_32", "implicit_gemm_64", "implicit_gemm_128"];
+static VARIANTS_OF_ALL: [&str; 5] = [PLAIN, TILED, "implicit_gemm_32", "implicit_gemm_64", "implicit_gemm_128"];
 
 params! {
     Conv2dParams {
@@ -93,8 +90,8 @@ fn params(shape: &Conv2d, slices: Slices) -> Conv2dParams {
 struct Kernel<'a> {
     op: &'a dyn Op,
     shape: &'a Conv2d,
-    /// Of the plain variant and those with subgroups.
-    entry_points: [&'static str; 3],
+    /// Of the plain variant, those with subgroups and that with workgroup memory.
+    entry_points: [&'static str; 4],
     /// Rows of the sum, and terms of a row.
     terms: (u32, u32),
     /// What it writes, as tiles see it: channels, rows and columns.
@@ -104,6 +101,38 @@ struct Kernel<'a> {
 }
 
 impl Kernel<'_> {
+    /// The kernels that can compute the shape, the fastest last; `widths` are those of the images that it loads, and `N` results are written.
+    fn variants<const N: usize>(&self, widths: &[u32]) -> &'static [&'static str] {
+        let Window { stride, dilation, kernel_size, .. } = self.shape.window;
+        let tiles = SharedTile::suiting(self.product::<N>());
+        if stride != [1; 2] || dilation[1] != 1 || kernel_size[1] > MAX_KERNEL_WIDTH {
+            &VARIANTS_OF_ALL[..2 + tiles]
+        } else if dilation[0] != 1 || widths.iter().any(|width| width % 2 == 1) {
+            &VARIANTS_OF_ROWS[..3 + tiles]
+        } else {
+            &VARIANTS_OF_PAIRS[..4 + tiles]
+        }
+    }
+
+    /// As a product of matrices, of which one is nowhere stored. Each operand that it writes after the first is one column more.
+    fn product<const N: usize>(&self) -> Product {
+        let columns = product(&[self.rows[0], self.rows[1], self.columns]).saturating_add(N - 1);
+        Product {
+            m: self.channels,
+            k: self.terms.0.saturating_mul(self.terms.1),
+            n: columns.try_into().unwrap_or(u32::MAX),
+        }
+    }
+
+    /// A tile a workgroup, in its memory.
+    fn implicit_gemm<const N: usize>(&self, variant: &str, overrides: &[(&'static str, u32)]) -> Result<Lowering> {
+        let (tile, product) = (SharedTile::of_op(self.op, variant)?, self.product::<N>());
+        let constants = [&tile.constants(), overrides].concat();
+        let invocations = tile.invocations(product);
+        let entry_point = self.entry_points[3];
+        Ok(self.summed::<N>(&IMPLICIT_GEMM_SHADER, entry_point, invocations, tile.slices(product), &constants))
+    }
+
     /// A result an invocation, of the first of the last `N` operands, which it writes.
     fn plain<const N: usize>(&self) -> Lowering {
         let [(results, _), ..] = self.written::<N>()[..] else { unreachable!("a kernel writes something") };
@@ -338,6 +367,32 @@ fn flops(shape: &Conv2d) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub struct Conv2dForward(pub Conv2d);
 
+impl Conv2dForward {
+    /// How many tiles in workgroup memory suit it.
+    pub(super) fn tiles(&self) -> usize {
+        SharedTile::suiting(self.kernel().product::<1>())
+    }
+
+    fn kernel(&self) -> Kernel<'_> {
+        let shape = &self.0;
+        let [kernel_height, kernel_width] = shape.window.kernel_size;
+        Kernel {
+            op: self,
+            shape,
+            entry_points: [
+                "conv2d_forward",
+                "conv2d_forward_subgroup",
+                "conv2d_forward_subgroup_vec2",
+                "conv2d_forward_implicit_gemm",
+            ],
+            terms: (shape.in_channels * kernel_height, kernel_width),
+            channels: shape.out_channels,
+            rows: [shape.batch, shape.output[0]],
+            columns: shape.output[1],
+        }
+    }
+}
+
 impl Op for Conv2dForward {
     fn name(&self) -> &'static str {
         "conv2d_forward"
@@ -365,21 +420,11 @@ impl Op for Conv2dForward {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.0, &[self.0.input[1]])
+        self.kernel().variants::<1>(&[self.0.input[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
-        let shape = &self.0;
-        let [kernel_height, kernel_width] = shape.window.kernel_size;
-        let kernel = Kernel {
-            op: self,
-            shape,
-            entry_points: ["conv2d_forward", "conv2d_forward_subgroup", "conv2d_forward_subgroup_vec2"],
-            terms: (shape.in_channels * kernel_height, kernel_width),
-            channels: shape.out_channels,
-            rows: [shape.batch, shape.output[0]],
-            columns: shape.output[1],
-        };
+        let (kernel, shape) = (self.kernel(), &self.0);
         match variant {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_forward_tiled", true)),
@@ -390,7 +435,7 @@ impl Op for Conv2dForward {
                 let before = Some(shape.window.padding[1]);
                 Ok(kernel.subgroup_vec2(|_| SUBGROUP_WORKGROUP, kernel.slices(), shape.input[1], before))
             }
-            _ => Err(unknown_variant(self, variant)),
+            _ => kernel.implicit_gemm::<1>(variant, &[]),
         }
     }
 
@@ -430,15 +475,11 @@ impl Op for Conv2dGradInput {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.0, &[self.0.output[1]])
+        self.kernel().variants::<1>(&[self.0.output[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
-        let kernel = grad_input(
-            self,
-            &self.0,
-            ["conv2d_grad_input", "conv2d_grad_input_subgroup", "conv2d_grad_input_subgroup_vec2"],
-        );
+        let kernel = self.kernel();
         match variant {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_grad_input_tiled", true)),
@@ -446,7 +487,10 @@ impl Op for Conv2dGradInput {
                 Ok(kernel.subgroup(kernel.one_row(), kernel.channel_slices()))
             }
             SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => Ok(kernel.subgroup_vec2_grads()),
-            _ => Err(unknown_variant(self, variant)),
+            _ => {
+                let [height, width] = self.0.window.stride;
+                kernel.implicit_gemm::<1>(variant, &[("STRIDE_HEIGHT", height), ("STRIDE_WIDTH", width)])
+            }
         }
     }
 
@@ -459,6 +503,18 @@ impl Op for Conv2dGradInput {
 /// input (N, C, H, W), grad_output (N, O, OH, OW) → grad_weight (O, C, KH, KW), overwritten.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv2dGradWeight(pub Conv2d);
+
+impl Conv2dGradWeight {
+    fn kernel(&self) -> Kernel<'_> {
+        let entry_points = [
+            "conv2d_grad_weight",
+            "conv2d_grad_weight_subgroup",
+            "conv2d_grad_weight_subgroup_vec2",
+            "conv2d_grad_weight_implicit_gemm",
+        ];
+        grad_weight(self, &self.0, entry_points)
+    }
+}
 
 impl Op for Conv2dGradWeight {
     fn name(&self) -> &'static str {
@@ -487,21 +543,17 @@ impl Op for Conv2dGradWeight {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.0, &[self.0.input[1], self.0.output[1]])
+        self.kernel().variants::<1>(&[self.0.input[1], self.0.output[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
-        let kernel = grad_weight(
-            self,
-            &self.0,
-            ["conv2d_grad_weight", "conv2d_grad_weight_subgroup", "conv2d_grad_weight_subgroup_vec2"],
-        );
+        let kernel = self.kernel();
         match variant {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_grad_weight_tiled", false)),
             SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup_sums::<1>()),
             SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => Ok(kernel.subgroup_vec2_sums::<1>()),
-            _ => Err(unknown_variant(self, variant)),
+            _ => kernel.implicit_gemm::<1>(variant, &[]),
         }
     }
 
@@ -512,7 +564,7 @@ impl Op for Conv2dGradWeight {
 }
 
 /// The kernel of the input's gradient.
-fn grad_input<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static str; 3]) -> Kernel<'a> {
+fn grad_input<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static str; 4]) -> Kernel<'a> {
     let [kernel_height, kernel_width] = shape.window.kernel_size;
     Kernel {
         op,
@@ -526,9 +578,19 @@ fn grad_input<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static str
 }
 
 impl Conv2dGradInput {
+    fn kernel(&self) -> Kernel<'_> {
+        let entry_points = [
+            "conv2d_grad_input",
+            "conv2d_grad_input_subgroup",
+            "conv2d_grad_input_subgroup_vec2",
+            "conv2d_grad_input_implicit_gemm",
+        ];
+        grad_input(self, &self.0, entry_points)
+    }
+
     /// The kernel that writes it through the pooling before it, as `op`, in the variants that have one; the sums are no longer than one slice.
     pub(super) fn lower_through_pool(&self, op: &dyn Op, variant: &str) -> Option<Lowering> {
-        let names = ["conv2d_grad_input_max_pool2d", "", "conv2d_grad_input_max_pool2d_subgroup_vec2"];
+        let names = ["conv2d_grad_input_max_pool2d", "", "conv2d_grad_input_max_pool2d_subgroup_vec2", ""];
         let kernel = grad_input(op, &self.0, names);
         match variant {
             PLAIN => {
@@ -542,7 +604,7 @@ impl Conv2dGradInput {
 }
 
 /// The kernel of a weight's gradient, with the bias's or without.
-fn grad_weight<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static str; 3]) -> Kernel<'a> {
+fn grad_weight<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static str; 4]) -> Kernel<'a> {
     let [kernel_height, kernel_width] = shape.window.kernel_size;
     Kernel {
         op,
@@ -560,6 +622,16 @@ fn grad_weight<'a>(op: &'a dyn Op, shape: &'a Conv2d, entry_points: [&'static st
 pub struct Conv2dGradWeightBias(pub Conv2d);
 
 impl Conv2dGradWeightBias {
+    fn kernel(&self) -> Kernel<'_> {
+        let entry_points = [
+            "conv2d_grad_weight_bias",
+            "conv2d_grad_weight_bias_subgroup",
+            "conv2d_grad_weight_bias_subgroup_vec2",
+            "conv2d_grad_weight_bias_implicit_gemm",
+        ];
+        grad_weight(self, &self.0, entry_points)
+    }
+
     /// What the bias sees of the output.
     fn channels(&self) -> Channels {
         let Conv2d { batch, out_channels: channels, output, .. } = self.0;
@@ -591,15 +663,11 @@ impl Op for Conv2dGradWeightBias {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.0, &[self.0.input[1], self.0.output[1]])
+        self.kernel().variants::<2>(&[self.0.input[1], self.0.output[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
-        let kernel = grad_weight(
-            self,
-            &self.0,
-            ["conv2d_grad_weight_bias", "conv2d_grad_weight_bias_subgroup", "conv2d_grad_weight_bias_subgroup_vec2"],
-        );
+        let kernel = self.kernel();
         match variant {
             PLAIN => Ok(kernel.plain::<2>()),
             // One after the other.
@@ -612,7 +680,7 @@ impl Op for Conv2dGradWeightBias {
             }
             SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup_sums::<2>()),
             SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => Ok(kernel.subgroup_vec2_sums::<2>()),
-            _ => Err(unknown_variant(self, variant)),
+            _ => kernel.implicit_gemm::<2>(variant, &[]),
         }
     }
 

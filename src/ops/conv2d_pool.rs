@@ -16,6 +16,10 @@ const MAX_CHANNELS: u32 = 8;
 const MAX_PAIRS: u32 = 5;
 const MAX_KERNEL_WIDTH: u32 = 8;
 
+/// Those after the first [`VARIANTS_TOGETHER`] are as many as there are tiles that suit the convolution.
+static VARIANTS: [&str; 6] = [PLAIN, TILED, SUBGROUP, "implicit_gemm_32", "implicit_gemm_64", "implicit_gemm_128"];
+const VARIANTS_TOGETHER: usize = 3;
+
 params! {
     ConvPoolParams {
         batch: u32,
@@ -57,6 +61,12 @@ impl Conv2dReluMaxPool2dForward {
     fn apart(&self) -> (Conv2dForward, MaxPool2dForward) {
         (Conv2dForward(self.conv), MaxPool2dForward { shape: self.pool, relu: true })
     }
+
+    /// Tiles for the convolution as a product of matrices, which has its pooling in a kernel of its own: that pays for large ones alone.
+    fn tiles_apart(&self) -> usize {
+        let tiles = self.apart().0.tiles();
+        if tiles > 1 { tiles } else { 0 }
+    }
 }
 
 /// The most pairs of columns whose tiles cover `length` with the fewest to spare.
@@ -90,7 +100,7 @@ impl Op for Conv2dReluMaxPool2dForward {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &[PLAIN, TILED, SUBGROUP]
+        &VARIANTS[..VARIANTS_TOGETHER + self.tiles_apart()]
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
@@ -116,15 +126,6 @@ impl Op for Conv2dReluMaxPool2dForward {
                 let entry_point = "conv2d_relu_max_pool2d_forward";
                 Ok(Dispatch::new(&PLAIN_SHADER, entry_point, &params, &bindings, results).into())
             }
-            // One after the other.
-            TILED => {
-                let (conv, pool) = self.apart();
-                let mut lowering = conv.lower(TILED)?.over(&[0, 1, 2, 5], 6);
-                lowering.scratch.insert(0, self.conv.output_len());
-                let pool_variant = pool.variants().last().copied().unwrap_or(PLAIN);
-                lowering.dispatches.extend(pool.lower(pool_variant)?.over(&[5, 3, 4], 6).dispatches);
-                Ok(lowering)
-            }
             SUBGROUP => {
                 let channels = even_tile(out_channels, MAX_CHANNELS);
                 let pairs = tile_pairs(self.pool.output[1]);
@@ -144,6 +145,15 @@ impl Op for Conv2dReluMaxPool2dForward {
                 let entry_point = "conv2d_relu_max_pool2d_forward_subgroup";
                 Ok(Dispatch::specialised(&SUBGROUP_SHADER, entry_point, &params, &bindings, invocations, &constants)
                     .into())
+            }
+            // One after the other.
+            _ if self.variants().contains(&variant) => {
+                let (conv, pool) = self.apart();
+                let mut lowering = conv.lower(variant)?.over(&[0, 1, 2, 5], 6);
+                lowering.scratch.insert(0, self.conv.output_len());
+                let pool_variant = pool.variants().last().copied().unwrap_or(PLAIN);
+                lowering.dispatches.extend(pool.lower(pool_variant)?.over(&[5, 3, 4], 6).dispatches);
+                Ok(lowering)
             }
             _ => Err(unknown_variant(self, variant)),
         }

@@ -8,6 +8,9 @@ use crate::gpu::{Device, Workgroup};
 /// What the names of matmul's variants with such tiles begin with; the side of the tile follows.
 const SHARED: &str = "shared_";
 
+/// The same for convolutions that are computed as matrix products.
+const IMPLICIT_GEMM: &str = "implicit_gemm_";
+
 /// Terms of a slab, as the shaders have it.
 const TILE_K: u32 = 8;
 
@@ -49,7 +52,7 @@ impl SharedTile {
 
     /// The tile that a variant has, which is named after it.
     pub fn of_variant(variant: &str) -> Option<Self> {
-        let side: u32 = variant.strip_prefix(SHARED)?.parse().ok()?;
+        let side: u32 = variant.strip_prefix(SHARED).or_else(|| variant.strip_prefix(IMPLICIT_GEMM))?.parse().ok()?;
         TILES.into_iter().find(|tile| tile.side == side)
     }
 
@@ -108,8 +111,8 @@ mod tests {
     #[test]
     fn a_variant_is_named_after_its_tile() {
         assert_eq!(SharedTile::of_variant("shared_64"), Some(TILES[1]));
-        assert_eq!(SharedTile::of_variant("shared_128"), Some(TILES[2]));
-        for other in ["plain", "subgroup", "shared_", "shared_16", "64"] {
+        assert_eq!(SharedTile::of_variant("implicit_gemm_128"), Some(TILES[2]));
+        for other in ["plain", "subgroup", "shared_", "shared_16", "implicit_gemm", "64"] {
             assert_eq!(SharedTile::of_variant(other), None, "{other}");
         }
     }
