@@ -55,7 +55,7 @@ fn classes() -> Vec<String> {
 /// A finished run of a network that was never trained: its initial weights, enlarged so that the logits are too.
 fn write_run(path: &Path, network: &Network) {
     let classes = classes();
-    let split = Split { labels: vec![0], pixels: vec![0; SHAPE.len()] };
+    let split = Split::new(vec![0], vec![0; SHAPE.len()]);
     let dataset = Dataset {
         name: "noise".into(),
         source: "drawn".into(),
@@ -67,7 +67,7 @@ fn write_run(path: &Path, network: &Network) {
     let config = Config {
         settings: Settings { model: network.name.clone(), ..Settings::default() },
         network: network.clone(),
-        data: DataRecord::new(&dataset),
+        data: DataRecord::new(&dataset).unwrap(),
         adapter: AdapterRecord::reference(),
         kernels: Vec::new(),
         tuned: Tuned::default(),
@@ -102,7 +102,7 @@ fn recorded(folder: &Path) -> (Split, Vec<f32>) {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let pixels = file.tensor("pixels").unwrap();
     let logits = file.tensor("logits").unwrap();
-    let split = Split { labels: vec![0; pixels.shape()[0]], pixels: pixels.data().to_vec() };
+    let split = Split::new(vec![0; pixels.shape()[0]], pixels.data().to_vec());
     (split, logits.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
 }
 

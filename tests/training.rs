@@ -11,13 +11,13 @@ use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 use shadegrad::augmentation::Augmentation;
 use shadegrad::cases;
-use shadegrad::data::{Dataset, ImageShape, Split, shapes};
+use shadegrad::data::{DataSpec, Dataset, ImageShape, Options, Split, load, shapes};
 use shadegrad::gpu::{Checks, Device};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
 use shadegrad::nn::{Fusion, Layer, Network, Noise, Optimiser, Plan, initialise};
 use shadegrad::ops::custom::CustomKernel;
 use shadegrad::ops::{PLAIN, Selection};
-use shadegrad::train::{Event, Job, Outcome, RunFolder, RunTarget, Schedule, Settings, Stop, spawn};
+use shadegrad::train::{DataRecord, Event, Job, Outcome, RunFolder, RunTarget, Schedule, Settings, Stop, spawn};
 use shadegrad::{Error, Result};
 
 const TUTORIAL: Optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
@@ -196,7 +196,7 @@ fn ten_steps_agree_with_pytorch() {
         source: "PyTorch".into(),
         classes: (0..10).map(|class| class.to_string()).collect(),
         shape: ImageShape { channels: 3, height: 32, width: 32 },
-        train: Split { labels, pixels },
+        train: Split::new(labels, pixels),
         test: Split::default(),
     };
     let network = Network::load("lenet").unwrap();
@@ -485,6 +485,51 @@ fn a_lost_device_is_an_error_whatever_is_asked_of_it() {
             assert!(error.hint().is_some(), "{error}");
         }
     }
+}
+
+/// Images that stay in their file, which is cut short once they are loaded.
+#[test]
+fn a_file_that_shrinks_is_an_error_whoever_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, sizes: &[u32], value: u8| {
+        let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+        sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
+        bytes.resize(bytes.len() + sizes.iter().product::<u32>() as usize, value);
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    };
+    for set in ["train", "t10k"] {
+        write(&format!("{set}-images-idx3-ubyte"), &[40, 32, 32], 100);
+        write(&format!("{set}-labels-idx1-ubyte"), &[40], 1);
+    }
+    let dataset = load(&DataSpec::Folder(folder.path().into()), &Options::default(), &mut |_| {}).unwrap().dataset;
+    let network = Network::load("lenet").unwrap();
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: Noise::default() };
+    let mut streamed = gpu(&setup, &GpuOptions { resident_bytes: 0, ..GpuOptions::default() });
+    let mut reference = CpuMachine::new(&setup).unwrap();
+    let state = fresh_state(streamed.plan(), 8);
+    streamed.set_state(&state).unwrap();
+    reference.set_state(&state).unwrap();
+    train(&mut streamed, &images(40), 0.01).unwrap();
+
+    let training = folder.path().join("train-images-idx3-ubyte");
+    std::fs::File::options().write(true).open(&training).unwrap().set_len(20_000).unwrap();
+    // The images that are left are as good as before.
+    train(&mut streamed, &images(19), 0.01).unwrap();
+    let device = Device::open(&adapter(), Checks::Unchecked).unwrap();
+    let results = [
+        ("streamed", train(&mut streamed, &images(40), 0.01).err()),
+        ("resident", GpuMachine::new(device, &setup, &GpuOptions::default()).err()),
+        ("reference", train(&mut reference, &images(40), 0.01).err()),
+        ("logits", streamed.logits(&dataset.train, 0..40).err()),
+        ("hashed", DataRecord::new(&dataset).err()),
+    ];
+    let expected =
+        format!("{} has become shorter since it was opened (got 20000 bytes, expected 40976)", training.display());
+    for (who, error) in results {
+        let error = error.unwrap_or_else(|| panic!("{who}: no error"));
+        assert_eq!((error.to_string(), error.exit_code()), (expected.clone(), 3), "{who}");
+    }
+    streamed.logits(&dataset.test, 0..40).unwrap();
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub fn run(arguments: &ShowArgs) -> Result<()> {
 
     let default = if trained.is_some() { SplitName::Test } else { SplitName::Train };
     let split = arguments.split.unwrap_or(default);
-    let images = chosen(&dataset, split, arguments.count, arguments.seed);
+    let images = chosen(&dataset, split, arguments.count, arguments.seed)?;
     if images.is_empty() {
         return Err(Error::data(format!("{} has no test images", dataset.source)).with_hint("--split train has some"));
     }
@@ -98,7 +98,7 @@ pub fn run(arguments: &ShowArgs) -> Result<()> {
 }
 
 /// As the tutorial: training images at random, test images from the first on.
-fn chosen(dataset: &Dataset, split: SplitName, count: usize, seed: Option<u64>) -> Split {
+fn chosen(dataset: &Dataset, split: SplitName, count: usize, seed: Option<u64>) -> Result<Split> {
     let (all, seed) = match split {
         SplitName::Train => (&dataset.train, Some(seed.unwrap_or(0))),
         SplitName::Test => (&dataset.test, seed),
@@ -107,12 +107,12 @@ fn chosen(dataset: &Dataset, split: SplitName, count: usize, seed: Option<u64>) 
         Some(seed) => Random::new(seed, Purpose::Show, 0).permutation(all.len() as u32),
         None => (0..all.len() as u32).collect(),
     };
-    let mut chosen = Split::default();
+    let (mut labels, mut pixels) = (Vec::new(), Vec::new());
     for image in order.into_iter().take(count).map(|image| image as usize) {
-        chosen.labels.push(all.labels[image]);
-        chosen.pixels.extend_from_slice(all.image(image));
+        labels.push(all.labels[image]);
+        pixels.extend(all.image(image)?);
     }
-    chosen
+    Ok(Split::new(labels, pixels))
 }
 
 /// Labelled images, and what was predicted of them.
@@ -171,7 +171,7 @@ impl Shown {
             let pitch = width + GAP as u32;
             let mut row = RgbaImage::from_pixel(pitch * images.len() as u32 - GAP as u32, height, Rgba([0; 4]));
             for (place, &i) in (0..).zip(images) {
-                let picture = picture(self.images.image(i), self.shape);
+                let picture = picture(&self.images.image(i)?, self.shape);
                 let picture = imageops::resize(&picture, width, height, imageops::FilterType::CatmullRom);
                 let picture: RgbaImage = picture.convert();
                 imageops::replace(&mut row, &picture, i64::from(place * pitch), 0);
@@ -202,9 +202,9 @@ impl Shown {
             let mut lines = vec![(self.label(i).to_string(), Tone::Plain)];
             let tone = |right| if right { Tone::Right } else { Tone::Wrong };
             lines.extend(self.prediction(i).map(|(class, right)| (class.to_string(), tone(right))));
-            Captioned { picture: picture(self.images.image(i), self.shape), lines }
+            Ok(Captioned { picture: picture(&self.images.image(i)?, self.shape), lines })
         };
-        let tiles: Vec<Captioned> = (0..self.images.len()).map(tile).collect();
+        let tiles: Vec<Captioned> = (0..self.images.len()).map(tile).collect::<Result<_>>()?;
         captioned_grid(&tiles, PNG_COLUMNS)
     }
 }

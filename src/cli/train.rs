@@ -133,7 +133,9 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     let spec = data::spec(&plan.settings.data);
     let asked = Options { inherited: arguments.data.inherits(), ..plan.settings.data_options() };
     let Loaded { dataset, options, .. } = data::open(&spec, &asked, say)?;
-    if let Some(data) = plan.data.filter(|data| data.sha256 != DataRecord::new(&dataset).sha256) {
+    if let Some(data) = plan.data
+        && data.sha256 != DataRecord::new(&dataset)?.sha256
+    {
         warn(format!("{} holds other images than the run of --config was trained on: {}", dataset.source, data.source));
     }
     let Options { image_size, test_share, split_seed, .. } = options;

@@ -40,12 +40,13 @@ pub fn decode<'scope, 'env>(
             let places = first..range.end.min(first + size);
             let decoded: Vec<Result<Vec<u8>>> =
                 places.into_par_iter().map(|place| picture::read(&list.path(place), shape)).collect();
-            let mut images = Split::default();
+            let (mut labels, mut all) = (Vec::new(), Vec::new());
             let mut keep = |pixels: Vec<u8>| {
-                images.labels.push(0);
-                images.pixels.extend(pixels);
+                labels.push(0);
+                all.extend(pixels);
             };
             let read = decoded.into_iter().map(|image| image.map(&mut keep)).collect();
+            let images = Split::new(labels, all);
             if sender.send(Batch { first, read, images }).is_err() {
                 return;
             }

@@ -103,15 +103,16 @@ fn read_split(folder: &Path, files: &Files) -> Result<(ImageShape, Split)> {
                 .with_hint(format!("needed are {needed}"))
         })
     };
-    let ([images, height, width], pixels) = idx::read(&located(files.images)?)?;
+    let ([images, height, width], pixels) = idx::images(&located(files.images)?)?;
     let ([count], labels) = idx::read(&located(files.labels)?)?;
     if count != images {
         return Err(Error::data(format!("{} has {count} labels, expected {images}, one an image", files.labels)));
     }
-    if pixels.is_empty() {
+    let shape = ImageShape { channels: 1, height, width };
+    if images == 0 || shape.len() == 0 {
         return Err(Error::data(format!("{} has {images} images of {height}×{width}, expected some", files.images)));
     }
-    Ok((ImageShape { channels: 1, height, width }, Split { labels, pixels }))
+    Ok((shape, Split::in_parts(labels, shape.len(), vec![(images as usize, pixels)])))
 }
 
 /// The file, plain or gzipped, under its name of today or with a dot where some copies have one.

@@ -18,8 +18,10 @@ mod pickle;
 pub mod picture;
 mod picture_list;
 mod pictures;
+mod record_file;
 pub mod shapes;
 mod source;
+mod split;
 
 pub use decoder::{Batch, decode};
 pub use download::{Archive, Member, download};
@@ -27,6 +29,7 @@ pub use options::Options;
 pub use picture_list::PictureList;
 pub use shapes::shapes;
 pub use source::{DataSpec, load};
+pub use split::Split;
 
 /// The shape of one image, C×H×W.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,44 +47,7 @@ impl ImageShape {
     }
 }
 
-/// Labelled images, all of one shape.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Split {
-    /// One class index an image.
-    pub labels: Vec<u8>,
-    /// N×C×H×W, 0 to 255.
-    pub pixels: Vec<u8>,
-}
-
-impl Split {
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// The C×H×W pixels of image `i`; `i` must be below `len`.
-    pub fn image(&self, i: usize) -> &[u8] {
-        let size = self.image_size();
-        &self.pixels[i * size..(i + 1) * size]
-    }
-
-    /// Keeps the first `n` images, or all of them when there are fewer.
-    pub fn truncate(&mut self, n: usize) {
-        let size = self.image_size();
-        self.labels.truncate(n);
-        self.pixels.truncate(n.saturating_mul(size));
-    }
-
-    fn image_size(&self) -> usize {
-        self.pixels.len() / self.labels.len().max(1)
-    }
-}
-
-/// A data set in memory, ready to train on.
+/// A data set, ready to train on.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// What it is, in a word: `cifar10`, `shapes`, `folders`.
@@ -125,7 +91,7 @@ pub enum Progress {
     Verifying,
     /// Writing the archive's files; `done` of `total` are on disk.
     Extracting { done: u32, total: u32 },
-    /// Reading the images into memory.
+    /// Reading the images.
     Reading,
     /// Decoding picture files; `done` of `total` are in memory.
     Decoding { done: usize, total: usize },

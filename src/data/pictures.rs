@@ -41,11 +41,8 @@ pub(super) fn read(
     memory::require(source, total as u64, shape.len() as u64)?;
     let mut done = 0;
     let mut read_split = |pictures: &[Labelled]| {
-        let mut split = Split {
-            labels: pictures.iter().map(|picture| picture.label).collect(),
-            pixels: vec![0; pictures.len() * shape.len()],
-        };
-        let blocks = split.pixels.chunks_mut(REPORT * shape.len()).zip(pictures.chunks(REPORT));
+        let mut pixels = vec![0; pictures.len() * shape.len()];
+        let blocks = pixels.chunks_mut(REPORT * shape.len()).zip(pictures.chunks(REPORT));
         for (pixels, pictures) in blocks {
             progress(Progress::Decoding { done, total });
             let each = pixels.par_chunks_exact_mut(shape.len()).zip(pictures);
@@ -58,7 +55,7 @@ pub(super) fn read(
             }
             done += pictures.len();
         }
-        Ok(split)
+        Ok(Split::new(pictures.iter().map(|picture| picture.label).collect(), pixels))
     };
     let [train, test] = &splits;
     Ok([read_split(train)?, read_split(test)?])

@@ -42,7 +42,7 @@ fn draw(seed: u64, split: u64, count: u32) -> Split {
         let mut random = Random::new(seed, Purpose::Draw, split | i as u64);
         scene::draw(Figure::ALL[usize::from(label)], &mut random).write(pixels);
     });
-    Split { labels, pixels }
+    Split::new(labels, pixels)
 }
 
 /// A fresh order of the classes for every ten images: random, yet balanced for any count.

@@ -204,7 +204,7 @@ impl<'a> CpuMachine<'a> {
     /// [`Machine::train`], with every op observed.
     ///
     /// # Errors
-    /// A non-finite gradient, or what the observer returns.
+    /// A non-finite gradient, an image that cannot be read any more, or what the observer returns.
     pub fn train_observed(
         &mut self,
         segment: &Segment<'_>,
@@ -215,7 +215,7 @@ impl<'a> CpuMachine<'a> {
         let mut losses = Vec::new();
         for (slot, (images, &learning_rate)) in segment.images.chunks(batch).zip(segment.learning_rates).enumerate() {
             let records = images.iter().map(|&image| image as usize);
-            fill(&mut self.training, &self.dataset.train, records);
+            fill(&mut self.training, &self.dataset.train, records)?;
             let step = segment.first_step + slot as u64;
             let row = StepRow {
                 step: step as u32,
@@ -240,13 +240,14 @@ impl<'a> CpuMachine<'a> {
 }
 
 /// Fills the window of records with some images of a split.
-fn fill(walk: &mut Walk, split: &Split, images: impl IntoIterator<Item = usize>) {
+fn fill(walk: &mut Walk, split: &Split, images: impl IntoIterator<Item = usize>) -> Result<()> {
     let channels = walk.plan.channels;
     let window = walk.storage("records_0").u32_mut();
     let capacity = window.len();
     window.clear();
-    pack(split, channels, images, window);
+    pack(split, channels, images, window)?;
     window.resize(capacity, 0);
+    Ok(())
 }
 
 pub(super) fn image_shape(dataset: &Dataset) -> [u32; 3] {
@@ -276,7 +277,7 @@ impl CpuInference {
         let mut logits = Vec::with_capacity(range.len() * classes);
         for first in range.clone().step_by(batch) {
             let count = batch.min(range.end - first);
-            fill(walk, split, first..first + count);
+            fill(walk, split, first..first + count)?;
             let row = StepRow { step: 0, epoch: 0, order_offset: 0, count: count as u32, slot: 0, learning_rate: 0.0 };
             walk.step(&row, &mut unobserved)?;
             let output = walk.tensor(walk.plan.logits);

@@ -139,7 +139,7 @@ impl<'a> GpuMachine<'a> {
                 let loader = Loader::spawn(scope, self.dataset, &images, UPLOAD_RECORDS);
                 for part in (0..images.len()).step_by(UPLOAD_RECORDS) {
                     let offset = words(self.dataset.shape.len(), part);
-                    loader.next(|records| self.device.write(buffer, offset, records));
+                    loader.next(|records| self.device.write(buffer, offset, records))?;
                     // Frees the staging memory of this part.
                     let submission = self.device.submit(|_| {})?;
                     self.device.wait(&submission)?;
@@ -168,7 +168,7 @@ impl<'a> GpuMachine<'a> {
                 // Together: every write costs as much as several of these copies.
                 self.records.clear();
                 for _ in 0..steps {
-                    loader.next(|records| self.records.extend_from_slice(records));
+                    loader.next(|records| self.records.extend_from_slice(records))?;
                 }
                 self.device.write(self.memory.buffer(&self.plan, "records_0"), 0, &self.records);
             }

@@ -128,7 +128,7 @@ impl GpuInference {
         for first in range.clone().step_by(batch) {
             let count = batch.min(range.end - first);
             records.clear();
-            pack(split, plan.channels, first..first + count, &mut records);
+            pack(split, plan.channels, first..first + count, &mut records)?;
             device.write(memory.buffer(plan, "records_0"), 0, &records);
             table.write(
                 device,

@@ -4,6 +4,7 @@ use std::thread::Scope;
 
 use super::records::{pack, words};
 use crate::data::Dataset;
+use crate::error::Result;
 
 /// Batches packed ahead at most …
 const AHEAD: usize = 64;
@@ -11,9 +12,9 @@ const AHEAD: usize = 64;
 /// … and bytes, from two batches on.
 const AHEAD_BYTES: usize = 16 << 20;
 
-/// Packed batches in order, from a thread that ends when they are all taken or this is dropped.
+/// Packed batches in order, from a thread that ends when they are all taken, one cannot be read, or this is dropped.
 pub struct Loader {
-    full: flume::Receiver<Vec<u32>>,
+    full: flume::Receiver<Result<Vec<u32>>>,
     /// Buffers going back, so that nothing is allocated once all are in use.
     empty: flume::Sender<Vec<u32>>,
 }
@@ -34,8 +35,9 @@ impl Loader {
                 let mut records = empty_receiver.try_recv().unwrap_or_default();
                 records.clear();
                 let images = batch.iter().map(|&image| image as usize);
-                pack(&dataset.train, dataset.shape.channels, images, &mut records);
-                if full_sender.send(records).is_err() {
+                let packed = pack(&dataset.train, dataset.shape.channels, images, &mut records);
+                let failed = packed.is_err();
+                if full_sender.send(packed.map(|()| records)).is_err() || failed {
                     break;
                 }
             }
@@ -44,11 +46,16 @@ impl Loader {
     }
 
     /// Hands the next batch to `use_records`.
-    pub fn next(&self, use_records: impl FnOnce(&[u32])) {
-        if let Ok(records) = self.full.recv() {
+    ///
+    /// # Errors
+    /// An image that cannot be read any more.
+    pub fn next(&self, use_records: impl FnOnce(&[u32])) -> Result<()> {
+        if let Ok(packed) = self.full.recv() {
+            let records = packed?;
             use_records(&records);
             // The thread may have ended: then nobody needs the buffer.
             self.empty.send(records).ok();
         }
+        Ok(())
     }
 }

@@ -62,7 +62,7 @@ pub trait Classifier {
     /// Logits (images, classes) of a range of a split.
     ///
     /// # Errors
-    /// A lost or silent device.
+    /// A lost or silent device, an image that cannot be read any more.
     fn logits(&mut self, split: &Split, range: std::ops::Range<usize>) -> Result<Vec<f32>>;
 }
 
@@ -84,7 +84,7 @@ pub trait Machine: Classifier {
     /// are done; when it returns false, the steps already begun are finished and no more are started, so the result may be shorter.
     ///
     /// # Errors
-    /// A non-finite gradient, which leaves the parameters of the step before; a lost or silent device.
+    /// A non-finite gradient, which leaves the parameters of the step before; a lost or silent device; an image that cannot be read any more.
     fn train(&mut self, segment: &Segment<'_>, proceed: &mut dyn FnMut(u32) -> bool) -> Result<Vec<f32>>;
 
     /// Bytes of buffers it holds on its device.

@@ -42,7 +42,7 @@ pub struct Gallery {
 
 impl Gallery {
     /// # Errors
-    /// What an encoder refuses.
+    /// What an encoder refuses, an image that cannot be read any more.
     pub fn new(tested: &Tested<'_>) -> Result<Self> {
         let all = by_confidence(tested);
         let mut gallery = Self::default();

@@ -49,14 +49,14 @@ impl Sprite {
     /// The images of a split, [`COLUMNS`] in a row.
     ///
     /// # Errors
-    /// What the encoder refuses.
+    /// What the encoder refuses, an image that cannot be read any more.
     pub fn new(split: &Split, shape: ImageShape, images: &[usize], quality: u8) -> Result<Self> {
         let tile = Tile::new(shape);
         let columns = COLUMNS.min(images.len().max(1) as u32);
         let rows = (images.len() as u32).div_ceil(columns).max(1);
         let mut sheet = RgbImage::new(columns * tile.pitch[0], rows * tile.pitch[1]);
         for (place, &image) in images.iter().enumerate() {
-            let picture = shrunk(picture(split.image(image), shape), tile);
+            let picture = shrunk(picture(&split.image(image)?, shape), tile);
             let (column, row) = (place as u32 % columns, place as u32 / columns);
             for y in 0..tile.pitch[1] {
                 for x in 0..tile.pitch[0] {
@@ -138,7 +138,7 @@ mod tests {
         let shape = ImageShape { channels: 3, height: 8, width: 8 };
         // Plain red, green, blue.
         let image = |channel: usize| (0..3).flat_map(move |it| vec![if it == channel { 255 } else { 0 }; 64]);
-        let split = Split { labels: vec![0, 1, 2], pixels: (0..3).flat_map(image).collect() };
+        let split = Split::new(vec![0, 1, 2], (0..3).flat_map(image).collect());
         let sprite = Sprite::new(&split, shape, &[2, 0], 90).unwrap();
         assert_eq!((sprite.columns, sprite.rows), (2, 1));
         let jpeg = BASE64_STANDARD.decode(sprite.url.strip_prefix("data:image/jpeg;base64,").unwrap()).unwrap();

@@ -42,17 +42,22 @@ pub struct DataRecord {
 }
 
 impl DataRecord {
-    pub fn new(dataset: &Dataset) -> Self {
-        let digest = Sha256::new().chain_update(&dataset.train.labels).chain_update(&dataset.train.pixels).finalize();
-        Self {
+    /// # Errors
+    /// An image that cannot be read any more.
+    pub fn new(dataset: &Dataset) -> Result<Self> {
+        let mut digest = Sha256::new_with_prefix(&dataset.train.labels);
+        for pixels in dataset.train.images() {
+            digest.update(pixels?);
+        }
+        Ok(Self {
             name: dataset.name.clone(),
             source: dataset.source.clone(),
             train: dataset.train.len() as u64,
             test: dataset.test.len() as u64,
             classes: dataset.classes.clone(),
             shape: [dataset.shape.channels, dataset.shape.height, dataset.shape.width],
-            sha256: hexadecimal(&digest),
-        }
+            sha256: hexadecimal(&digest.finalize()),
+        })
     }
 
     /// # Errors

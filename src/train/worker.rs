@@ -51,14 +51,14 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
                 let data = scope.spawn(|| DataRecord::new(&job.dataset));
                 (GpuMachine::new(device, &setup, &options), data.join())
             });
-            let (machine, data) = (machine?, data.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let (machine, data) = (machine?, data.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
             let (dispatches, resident) = (machine.dispatches(), machine.is_resident());
             let facts = Facts { data, dispatches, resident, tuning };
             Trainer::new(job, machine, record, facts, events, stop)?.run()
         }
         None => {
             let record = AdapterRecord::reference();
-            let data = DataRecord::new(&job.dataset);
+            let data = DataRecord::new(&job.dataset)?;
             let facts = Facts { data, dispatches: 0, resident: false, tuning: Tuning::default() };
             Trainer::new(job, CpuMachine::new(&setup)?, record, facts, events, stop)?.run()
         }

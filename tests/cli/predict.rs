@@ -19,7 +19,7 @@ fn prepare(place: &Workplace) -> Dataset {
     let dataset = shapes(0, 1, IMAGES);
     fs::create_dir(place.path("test")).unwrap();
     for i in 0..dataset.test.len() {
-        let planes = dataset.test.image(i);
+        let planes = dataset.test.image(i).unwrap();
         let pixel = |x: u32, y: u32| [0, 1024, 2048].map(|plane| planes[plane + (32 * y + x) as usize]);
         let picture = RgbImage::from_fn(32, 32, |x, y| pixel(x, y).into());
         picture.save(place.path("test").join(format!("{}.png", i + 1))).unwrap();

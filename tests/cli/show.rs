@@ -57,7 +57,7 @@ fn a_run_is_held_against_the_truth() {
     // Six pictures of 160 pixels in a row.
     assert!(grid.width() > 6 * 160 && grid.width() < 7 * 180, "{}", grid.width());
     let dataset = shapes(0, 1, 6);
-    let first = |channel: usize| dataset.test.image(0)[1024 * channel];
+    let first = |channel: usize| dataset.test.image(0).unwrap()[1024 * channel];
     assert_eq!(grid.get_pixel(12, 12).0, [first(0), first(1), first(2)]);
     fs::remove_file(place.path("grid.png")).unwrap();
     place.run("show --run run --data shapes --out nowhere/grid.png --device cpu").refuses(

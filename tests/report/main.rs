@@ -73,7 +73,7 @@ impl Run {
         // Blocks of one colour: noise in every pixel would be larger than any photograph.
         let blocks: Vec<u8> = (0..images * 3 * 16).map(|_| random.bits() as u8).collect();
         let pixel = |at: usize| blocks[at / 1024 * 16 + at % 1024 / 256 * 4 + at % 32 / 8];
-        let split = Split { labels, pixels: (0..images * SHAPE.len()).map(pixel).collect() };
+        let split = Split::new(labels, (0..images * SHAPE.len()).map(pixel).collect());
         let shape = config.data.shape;
         let images = Images::streamed(shape, classes.len() as u32, 1);
         let request =

@@ -1,7 +1,12 @@
 //! The binary version: a file is records of one or two label bytes and 3×32×32 pixel bytes, channel by channel, row by row:
 //! the layout of a split's pixels as it is.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use super::{Format, SHAPE};
+use crate::data::record_file::{RecordFile, RecordLayout};
+use crate::data::split::Pixels;
 use crate::error::{Error, Result};
 
 pub(super) struct Binary {
@@ -10,14 +15,14 @@ pub(super) struct Binary {
 }
 
 impl Binary {
-    fn record_bytes(&self) -> usize {
-        self.label_bytes + SHAPE.len()
+    fn layout(&self, images: usize) -> RecordLayout {
+        RecordLayout { header_bytes: 0, label_bytes: self.label_bytes, image_bytes: SHAPE.len(), records: images }
     }
 }
 
 impl Format for Binary {
     fn max_bytes(&self, images: usize) -> u64 {
-        (images * self.record_bytes()) as u64
+        self.layout(images).file_bytes()
     }
 
     fn check_length(&self, file: &str, bytes: u64, images: usize) -> Result<()> {
@@ -30,12 +35,13 @@ impl Format for Binary {
         ))
     }
 
-    fn read(&self, _: &str, bytes: &[u8], _: usize, pixels: &mut Vec<u8>) -> Result<Vec<i64>> {
-        let records = bytes.chunks_exact(self.record_bytes()).map(|record| {
-            pixels.extend_from_slice(&record[self.label_bytes..]);
-            record[self.label_bytes - 1].into()
-        });
-        Ok(records.collect())
+    /// The pixels stay in the file.
+    fn read(&self, path: &Path, file: &str, images: usize) -> Result<(Vec<i64>, Pixels)> {
+        let records = RecordFile::open(path, self.layout(images))?;
+        self.check_length(file, records.bytes()?, images)?;
+        let mut labels = Vec::with_capacity(images);
+        records.for_each(&mut |record| labels.push(record[self.label_bytes - 1].into()))?;
+        Ok((labels, Pixels::File(Arc::new(records))))
     }
 
     fn class_names(&self, _: &str, bytes: &[u8]) -> Result<Vec<String>> {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use self::binary::Binary;
 use self::python::Python;
 use super::layout::Layout;
+use super::split::Pixels;
 use super::{Dataset, ImageShape, Loaded, Options, Progress, Split, classes};
 use crate::error::{Error, Result};
 
@@ -47,11 +48,11 @@ trait Format: Sync {
     /// A length that no file of so many images has.
     fn check_length(&self, file: &str, bytes: u64, images: usize) -> Result<()>;
 
-    /// Appends the pixels of so many images, and returns their labels.
+    /// The labels of so many images, and their pixels. The file may have changed since its length was checked.
     ///
     /// # Errors
-    /// Bytes that are no such file.
-    fn read(&self, file: &str, bytes: &[u8], images: usize, pixels: &mut Vec<u8>) -> Result<Vec<i64>>;
+    /// A file that cannot be read, or is none of these.
+    fn read(&self, path: &Path, file: &str, images: usize) -> Result<(Vec<i64>, Pixels)>;
 
     /// # Errors
     /// Bytes that are no file of class names.
@@ -178,22 +179,19 @@ impl Cifar {
     }
 
     fn read_files(&self, folder: &Path, files: &[(&str, usize)]) -> Result<Split> {
-        let images = files.iter().map(|(_, images)| images).sum();
-        let mut split = Split { labels: Vec::with_capacity(images), pixels: Vec::with_capacity(images * SHAPE.len()) };
+        let (mut labels, mut parts) = (Vec::new(), Vec::new());
         for &(file, images) in files {
-            let bytes = read_at_most(&folder.join(file), self.format.max_bytes(images))?;
-            // The file may have changed since its length was checked.
-            self.format.check_length(file, bytes.len() as u64, images)?;
-            let labels = self.format.read(file, &bytes, images, &mut split.pixels)?;
-            for (record, label) in labels.into_iter().enumerate() {
+            let (read, pixels) = self.format.read(&folder.join(file), file, images)?;
+            for (record, label) in read.into_iter().enumerate() {
                 let known = u8::try_from(label).ok().filter(|&label| usize::from(label) < self.classes);
-                split.labels.push(known.ok_or_else(|| {
+                labels.push(known.ok_or_else(|| {
                     let last = self.classes - 1;
                     Error::data(format!("{file} record {record}: label {label}, expected 0–{last}"))
                 })?);
             }
+            parts.push((images, pixels));
         }
-        Ok(split)
+        Ok(Split::in_parts(labels, SHAPE.len(), parts))
     }
 
     fn class_names(&self, folder: &Path) -> Result<Vec<String>> {

@@ -1,8 +1,11 @@
 //! The python version: a file is a pickled dictionary with a list of labels and a numpy array of images, each 3×32×32 bytes,
 //! channel by channel, row by row.
 
-use super::{Format, SHAPE};
+use std::path::Path;
+
+use super::{Format, SHAPE, read_at_most};
 use crate::data::pickle::Pickle;
+use crate::data::split::Pixels;
 use crate::error::{Error, Result};
 
 pub(super) struct Python {
@@ -26,9 +29,11 @@ impl Format for Python {
         Err(refuse(file, &format!("it has {bytes} bytes, expected at most {most}")))
     }
 
-    fn read(&self, file: &str, bytes: &[u8], images: usize, pixels: &mut Vec<u8>) -> Result<Vec<i64>> {
+    fn read(&self, path: &Path, file: &str, images: usize) -> Result<(Vec<i64>, Pixels)> {
+        let bytes = read_at_most(path, self.max_bytes(images))?;
+        self.check_length(file, bytes.len() as u64, images)?;
         let refuse = |problem: &str| refuse(file, problem);
-        let pickle = Pickle::read(bytes).map_err(|problem| refuse(&problem))?;
+        let pickle = Pickle::read(&bytes).map_err(|problem| refuse(&problem))?;
         let key = self.labels;
         let labels = pickle.integers(key).ok_or_else(|| refuse(&format!("it has no list of integers {key}")))?;
         if labels.len() != images {
@@ -39,8 +44,7 @@ impl Format for Python {
         if shape != expected {
             return Err(refuse(&format!("its array data has shape {shape:?}, expected {expected:?}")));
         }
-        pixels.extend_from_slice(values);
-        Ok(labels)
+        Ok((labels, Pixels::Memory(values.to_vec())))
     }
 
     fn class_names(&self, file: &str, bytes: &[u8]) -> Result<Vec<String>> {

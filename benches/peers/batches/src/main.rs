@@ -28,7 +28,10 @@ fn write(dataset: &Dataset, model: &str, batch: u32, count: u32, seed: u64, file
     let shape = [dataset.shape.channels, dataset.shape.height, dataset.shape.width];
     let images = Images::streamed(shape, dataset.classes.len() as u32, batch);
     let normalise = |level: &u8| ((f32::from(*level) / 255.0 - images.mean) / images.deviation).to_le_bytes();
-    let pixels: Vec<u8> = used.iter().flat_map(|&image| train.image(image as usize)).flat_map(normalise).collect();
+    let mut pixels = Vec::new();
+    for &image in used {
+        pixels.extend(train.image(image as usize)?.iter().flat_map(normalise));
+    }
     let labels: Vec<u8> =
         used.iter().flat_map(|&image| i64::from(train.labels[image as usize]).to_le_bytes()).collect();
 
