@@ -23,8 +23,8 @@ const SUBMIT_TIME: Duration = Duration::from_millis(40);
 /// Submits that the GPU has not finished.
 const IN_FLIGHT: usize = 2;
 
-/// Records that one upload takes along, so that the staging memory stays small.
-const UPLOAD_RECORDS: usize = 2048;
+/// Bytes of records that one upload takes along, from one record on, so that the staging memory stays small whatever the images are.
+const UPLOAD_BYTES: usize = 4 << 20;
 
 /// A GPU, training.
 pub struct GpuMachine<'a> {
@@ -131,13 +131,14 @@ impl<'a> GpuMachine<'a> {
 
     /// All training images, over as many buffers as they need.
     fn upload(&self, images: &Images) -> Result<()> {
+        let together = (UPLOAD_BYTES / (4 * words(self.dataset.shape.len(), 1))).max(1);
         let mut first = 0;
         for (place, &count) in images.records.iter().enumerate() {
             let buffer = self.memory.buffer(&self.plan, &format!("records_{place}"));
             let images: Vec<u32> = (first..first + count).collect();
             std::thread::scope(|scope| -> Result<()> {
-                let loader = Loader::spawn(scope, self.dataset, &images, UPLOAD_RECORDS);
-                for part in (0..images.len()).step_by(UPLOAD_RECORDS) {
+                let loader = Loader::spawn(scope, self.dataset, &images, together);
+                for part in (0..images.len()).step_by(together) {
                     let offset = words(self.dataset.shape.len(), part);
                     loader.next(|records| self.device.write(buffer, offset, records))?;
                     // Frees the staging memory of this part.
