@@ -1,13 +1,16 @@
 //! Files made to do harm, or broken as files break: a clear error for each, nothing run, memory bounded.
 
+#[path = "common/end.rs"]
+mod end;
 #[path = "common/python.rs"]
 mod python;
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use end::End;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use image::{ImageFormat, Rgb, RgbImage};
@@ -17,41 +20,10 @@ use tempfile::tempdir;
 #[cfg(target_os = "linux")]
 const MAX_MIB: i64 = 200;
 
-/// What became of a command: exit code, standard error, and the peak of its memory in MiB where the system says.
-struct End {
-    code: Option<i32>,
-    stderr: String,
-    #[cfg(target_os = "linux")]
-    peak_mib: i64,
-}
-
-#[cfg_attr(target_os = "linux", allow(clippy::zombie_processes, reason = "wait4 waits, and measures"))]
 fn run(folder: &Path, arguments: &[&str]) -> End {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_shadegrad"))
-        .args(arguments)
-        .current_dir(folder)
-        .env("ALL_PROXY", "http://127.0.0.1:9")
-        .env_remove("SHADEGRAD_DATA")
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::unix::process::ExitStatusExt;
-        let mut status = 0;
-        // SAFETY: the pointers are to a status and a zeroed usage of this frame; nobody else waits for the child.
-        let (waited, usage) = unsafe {
-            let mut usage: libc::rusage = std::mem::zeroed();
-            (libc::wait4(child.id() as libc::pid_t, &mut status, 0, &mut usage), usage)
-        };
-        assert_eq!(waited, child.id() as libc::pid_t);
-        End { code: std::process::ExitStatus::from_raw(status).code(), stderr, peak_mib: usage.ru_maxrss >> 10 }
-    }
-    #[cfg(not(target_os = "linux"))]
-    End { code: child.wait().unwrap().code(), stderr }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shadegrad"));
+    command.args(arguments).current_dir(folder);
+    end::run(command.env("ALL_PROXY", "http://127.0.0.1:9").env_remove("SHADEGRAD_DATA"))
 }
 
 /// Asserts that `train --data set` refuses what `write` puts into `set`, with exit code 3 and a message that contains `message`.

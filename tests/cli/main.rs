@@ -4,6 +4,9 @@
 mod common;
 mod compare;
 mod data;
+#[cfg(target_os = "linux")]
+#[path = "../common/end.rs"]
+mod end;
 mod errors;
 mod evaluation;
 mod export;
@@ -11,6 +14,8 @@ mod initial_weights;
 #[cfg(unix)]
 mod interruption;
 mod kernels;
+#[cfg(target_os = "linux")]
+mod memory;
 #[cfg(target_os = "linux")]
 mod no_adapter;
 mod predict;
