@@ -5,7 +5,7 @@ use std::path::Path;
 use safetensors::serialize_to_file;
 use safetensors::tensor::{Dtype, TensorView};
 use shadegrad::data::{DataSpec, Dataset, Options, load};
-use shadegrad::nn::{Images, Network, PlanRequest, initialise};
+use shadegrad::nn::{Fusion, Images, Network, PlanRequest, initialise};
 use shadegrad::random::{Purpose, Random};
 
 type Failure = Box<dyn std::error::Error>;
@@ -36,7 +36,8 @@ fn write(dataset: &Dataset, model: &str, batch: u32, count: u32, seed: u64, file
         used.iter().flat_map(|&image| i64::from(train.labels[image as usize]).to_le_bytes()).collect();
 
     let network = Network::load(model)?;
-    let plan = PlanRequest { network: &network, images, batch, max_bytes: u64::MAX, fused: true }.inference()?;
+    let plan =
+        PlanRequest { network: &network, images, batch, max_bytes: u64::MAX, fusion: Fusion::Full }.inference()?;
     let values = initialise(&plan, seed);
     let bytes: Vec<Vec<u8>> = plan
         .parameters
