@@ -37,11 +37,18 @@ struct LinearParams {
 // Lanes that every subgroup has.
 const LANES: u32 = 8u;
 
-// Rows of the batch, a divisor of LANES: the lanes hold so many rows, and LANES / TILE_ROWS consecutive parts of each.
+// Rows of the batch: a divisor of LANES, then the lanes hold PARTS consecutive parts of each, or HELD times LANES, then each lane holds a part of
+// HELD rows. grad_weight has HELD times LANES outputs instead.
 override TILE_ROWS: u32 = 8u;
-override PARTS: u32 = LANES / TILE_ROWS;
+override PARTS: u32 = 1u;
+override HELD: u32 = 1u;
+const MAX_HELD: u32 = 2u;
+const MAX_TILE: u32 = MAX_HELD * LANES;
 
-const TILE_OUTPUTS: u32 = 8u;
+// Whatever is loaded of row `held` of a lane begins with the row that this returns.
+fn held_row(n: u32, held: u32, lane: u32) -> u32 {
+  return min(n + held * LANES + lane % min(TILE_ROWS, LANES), params.batch - 1u);
+}
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn linear_forward_subgroup(
@@ -60,16 +67,19 @@ fn linear_forward_subgroup(
   let n = i / groups * TILE_ROWS;
   let fours = params.in_features / 4u;
   let weight_row = min(o, params.out_features - 1u) * fours;
-  let own_row = min(n + lane % TILE_ROWS, params.batch - 1u) * fours;
   let own_part = lane / TILE_ROWS % PARTS;
-  var sums: array<vec4<f32>, LANES>;
+  var sums: array<vec4<f32>, MAX_TILE>;
   for (var first = 0u; first < fours; first += PARTS) {
     let at = first + own_part;
-    let own = select(vec4(0.0), input[own_row + min(at, fours - 1u)], at < fours);
+    var own: array<vec4<f32>, MAX_HELD>;
+    for (var held = 0u; held < HELD; held++) {
+      let own_row = held_row(n, held, lane) * fours;
+      own[held] = select(vec4(0.0), input[own_row + min(at, fours - 1u)], at < fours);
+    }
     for (var part = 0u; part < PARTS; part++) {
       let weights = weight[weight_row + min(first + part, fours - 1u)];
       for (var row = 0u; row < TILE_ROWS; row++) {
-        sums[row] += subgroupShuffle(own, part * TILE_ROWS + row) * weights;
+        sums[row] += subgroupShuffle(own[row / LANES], part * TILE_ROWS + row % LANES) * weights;
       }
     }
   }
@@ -77,11 +87,14 @@ fn linear_forward_subgroup(
     return;
   }
   let start = bias[o];
+  // Where a loop can index them, so that what stores one of them is compiled once.
+  var results: array<f32, MAX_TILE>;
   for (var row = 0u; row < TILE_ROWS; row++) {
-    let sum = start + ((sums[row].x + sums[row].y) + (sums[row].z + sums[row].w));
-    if (n + row < params.batch) {
-      output[(n + row) * params.out_features + o] = select(sum, 0.0, params.relu != 0u && sum <= 0.0);
-    }
+    results[row] = start + ((sums[row].x + sums[row].y) + (sums[row].z + sums[row].w));
+  }
+  for (var row = 0u; row < min(TILE_ROWS, params.batch - n); row++) {
+    let sum = results[row];
+    output[(n + row) * params.out_features + o] = select(sum, 0.0, params.relu != 0u && sum <= 0.0);
   }
 }
 
@@ -90,19 +103,22 @@ fn groups_of_inputs() -> u32 {
   return (params.in_features / 4u + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
 }
 
-fn grads_of_input(n: u32, place: u32, lane: u32) -> array<vec4<f32>, LANES> {
+fn grads_of_input(n: u32, place: u32, lane: u32) -> array<vec4<f32>, MAX_TILE> {
   let fours = params.in_features / 4u;
   let four = min(place, fours - 1u);
-  let own_row = min(n + lane % TILE_ROWS, params.batch - 1u) * params.out_features;
   let own_part = lane / TILE_ROWS % PARTS;
-  var sums: array<vec4<f32>, LANES>;
+  var sums: array<vec4<f32>, MAX_TILE>;
   for (var first = 0u; first < params.out_features; first += PARTS) {
     let at = first + own_part;
-    let own = select(0.0, grad_output[own_row + min(at, params.out_features - 1u)], at < params.out_features);
+    var own: array<f32, MAX_HELD>;
+    for (var held = 0u; held < HELD; held++) {
+      let own_row = held_row(n, held, lane) * params.out_features;
+      own[held] = select(0.0, grad_output[own_row + min(at, params.out_features - 1u)], at < params.out_features);
+    }
     for (var part = 0u; part < PARTS; part++) {
       let weights = weight[min(first + part, params.out_features - 1u) * fours + four];
       for (var row = 0u; row < TILE_ROWS; row++) {
-        sums[row] += subgroupShuffle(own, part * TILE_ROWS + row) * weights;
+        sums[row] += subgroupShuffle(own[row / LANES], part * TILE_ROWS + row % LANES) * weights;
       }
     }
   }
@@ -122,10 +138,10 @@ fn linear_grad_input_subgroup(
     return;
   }
   let place = i % groups_of_inputs() * WORKGROUP_SIZE + local;
-  let sums = grads_of_input(n, place, lane);
+  var sums = grads_of_input(n, place, lane);
   let fours = params.in_features / 4u;
-  for (var row = 0u; row < TILE_ROWS; row++) {
-    if (place < fours && n + row < params.batch) {
+  for (var row = 0u; row < min(TILE_ROWS, params.batch - n); row++) {
+    if (place < fours) {
       grad_input[(n + row) * fours + place] = sums[row];
     }
   }
@@ -144,10 +160,10 @@ fn linear_grad_input_relu_subgroup(
     return;
   }
   let place = i % groups_of_inputs() * WORKGROUP_SIZE + local;
-  let sums = grads_of_input(n, place, lane);
+  var sums = grads_of_input(n, place, lane);
   let fours = params.in_features / 4u;
-  for (var row = 0u; row < TILE_ROWS; row++) {
-    if (place < fours && n + row < params.batch) {
+  for (var row = 0u; row < min(TILE_ROWS, params.batch - n); row++) {
+    if (place < fours) {
       let at = (n + row) * fours + place;
       grad_input[at] = select(vec4(0.0), sums[row], activation[at] > vec4(0.0));
     }
@@ -175,7 +191,7 @@ fn linear_grad_input_max_pool2d_subgroup(
   let place = i % groups_of_inputs() * WORKGROUP_SIZE + local;
   let sums = grads_of_input(n, place, lane);
   // One by one where a loop can index them, so that what stores a window is compiled once.
-  var results: array<f32, 4u * LANES>;
+  var results: array<f32, 4u * MAX_TILE>;
   for (var row = 0u; row < TILE_ROWS; row++) {
     results[4u * row] = sums[row].x;
     results[4u * row + 1u] = sums[row].y;
@@ -206,33 +222,39 @@ fn linear_grad_weight_subgroup(
 ) {
   let fours = params.in_features / 4u;
   let groups = (fours + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
-  let tiles = (params.out_features + TILE_OUTPUTS - 1u) / TILE_OUTPUTS;
+  let tile_outputs = HELD * LANES;
+  let tiles = (params.out_features + tile_outputs - 1u) / tile_outputs;
   let i = workgroup_index(workgroup, grid);
   if (i >= groups * tiles) {
     return;
   }
   let four = i % groups * WORKGROUP_SIZE + local;
   let valid = min(four, fours - 1u);
-  let o = i / groups * TILE_OUTPUTS;
-  let own_output = min(o + lane % TILE_OUTPUTS, params.out_features - 1u);
-  var sums: array<vec4<f32>, TILE_OUTPUTS>;
+  let o = i / groups * tile_outputs;
+  var sums: array<vec4<f32>, MAX_TILE>;
   for (var n = 0u; n < params.batch; n++) {
     let values = input[n * fours + valid];
-    let own = grad_output[n * params.out_features + own_output];
-    for (var t = 0u; t < TILE_OUTPUTS; t++) {
-      sums[t] += subgroupShuffle(own, t) * values;
+    var own: array<f32, MAX_HELD>;
+    for (var held = 0u; held < HELD; held++) {
+      own[held] = grad_output[n * params.out_features + min(o + held * LANES + lane % LANES, params.out_features - 1u)];
+    }
+    for (var t = 0u; t < HELD * LANES; t++) {
+      sums[t] += subgroupShuffle(own[t / LANES], t % LANES) * values;
     }
   }
-  for (var t = 0u; t < TILE_OUTPUTS; t++) {
-    if (four < fours && o + t < params.out_features) {
-      grad_weight[(o + t) * fours + four] = sums[t];
+  var results = sums;
+  for (var t = 0u; t < min(tile_outputs, params.out_features - o); t++) {
+    if (four < fours) {
+      grad_weight[(o + t) * fours + four] = results[t];
     }
   }
-  if (i % groups == 0u && local < TILE_OUTPUTS && o + local < params.out_features) {
-    var sum = 0.0;
-    for (var n = 0u; n < params.batch; n++) {
-      sum += grad_output[n * params.out_features + o + local];
+  if (i % groups == 0u) {
+    for (var t = local; t < min(tile_outputs, params.out_features - o); t += WORKGROUP_SIZE) {
+      var sum = 0.0;
+      for (var n = 0u; n < params.batch; n++) {
+        sum += grad_output[n * params.out_features + o + t];
+      }
+      grad_bias[o + t] = sum;
     }
-    grad_bias[o + local] = sum;
   }
 }

@@ -207,7 +207,8 @@ fn layers() -> Vec<Linear> {
             out_features: FEATURES[outputs],
         })
         .collect();
-    // Around a workgroup of fours, the tutorial's layers, the wide network's first, and the longest sums.
+    // Around a workgroup of fours, the tutorial's layers, the wide network's first, the longest sums, and so many rows and outputs that each lane
+    // of a subgroup holds two: the last tile ends among the first of a lane's, and among the second.
     for (batch, in_features, out_features) in [
         (3, 124, 5),
         (3, 128, 5),
@@ -219,6 +220,10 @@ fn layers() -> Vec<Linear> {
         (1, MAX_TERMS, 3),
         (1, 8, MAX_TERMS),
         (MAX_TERMS, 4, 2),
+        (501, 8, 5),
+        (509, 12, 9),
+        (3, 12, 501),
+        (5, 8, 509),
     ] {
         for _ in 0..2 {
             shapes.push(Linear { batch, in_features, out_features });

@@ -92,6 +92,9 @@ fn cases() -> Vec<Case> {
         ([9, 3, 2, 6], 8),
         ([2, 5, 1, 7], 33),
         ([8, 1, 9, 4], 10),
+        // So many rows that each lane of a subgroup holds two.
+        ([501, 1, 2, 4], 3),
+        ([509, 3, 2, 2], 9),
     ];
     for style in [Style::Uniform, Style::Integers] {
         for (index, (batch, in_channels, out_channels, input, window)) in convolutions.into_iter().enumerate() {

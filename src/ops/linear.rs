@@ -1,5 +1,6 @@
 //! A fully connected layer with its bias and its ReLU in one kernel. Source: PyTorch nn.Linear, nn.ReLU.
 
+use super::split::BUSY_WORKGROUPS;
 use super::{Arguments, Lowering, MAX_TERMS, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
 use crate::error::Result;
 use crate::geometry::{Linear, product};
@@ -42,12 +43,18 @@ fn flops(shape: &Linear) -> u64 {
 /// Invocations of a workgroup of the subgroup variants: few, because a small layer has few.
 const WORKGROUP: u32 = 32;
 
-/// Rows of the batch that an invocation of the subgroup variants takes: a divisor of the lanes that are sure to be there.
-fn tile_rows(batch: u32) -> u32 {
-    batch.next_power_of_two().min(SUBGROUP_LANES)
+/// Times the lanes of a subgroup that an invocation of the subgroup variants takes of rows or outputs at most, as the shader has it.
+const MAX_HELD: u32 = 2;
+
+/// How many of `length` rows or outputs an invocation takes, where there are `groups` workgroups for each so many: a divisor of the lanes that are
+/// sure to be there, or a multiple, as long as that leaves enough workgroups.
+fn tile(length: u32, groups: u32) -> u32 {
+    let held = |held: &u32| length.div_ceil(held * SUBGROUP_LANES).saturating_mul(groups) >= BUSY_WORKGROUPS;
+    let held = (2..=MAX_HELD).rev().find(held).unwrap_or(1);
+    length.next_power_of_two().min(held * SUBGROUP_LANES)
 }
 
-/// What one of the kernels is launched with: a result an invocation, or places of a workgroup's lanes times the rest.
+/// What one of the kernels is launched with: a result an invocation, or places of a workgroup's lanes times tiles of what they share.
 struct Launch {
     entry_points: [&'static str; 2],
     relu: bool,
@@ -55,7 +62,8 @@ struct Launch {
     pool: [u32; 2],
     results: usize,
     lanes: u32,
-    rest: u32,
+    /// Rows of the batch, or outputs.
+    shared: u32,
 }
 
 impl Launch {
@@ -78,9 +86,15 @@ impl Launch {
             SUBGROUP if op.variants().contains(&SUBGROUP) => {
                 // Lanes without a place would compute for nothing.
                 let workgroup = WORKGROUP.min(self.lanes.next_multiple_of(SUBGROUP_LANES));
-                let invocations = u64::from(self.lanes.next_multiple_of(workgroup)) * u64::from(self.rest);
-                let rows = tile_rows(batch);
-                let constants = [("WORKGROUP_SIZE", workgroup), ("TILE_ROWS", rows), ("PARTS", SUBGROUP_LANES / rows)];
+                let tile = tile(self.shared, self.lanes.div_ceil(workgroup));
+                let tiles = self.shared.div_ceil(tile);
+                let invocations = u64::from(self.lanes.next_multiple_of(workgroup)) * u64::from(tiles);
+                let constants = [
+                    ("WORKGROUP_SIZE", workgroup),
+                    ("TILE_ROWS", tile),
+                    ("PARTS", (SUBGROUP_LANES / tile).max(1)),
+                    ("HELD", tile.div_ceil(SUBGROUP_LANES)),
+                ];
                 let entry_point = self.entry_points[1];
                 Ok(Dispatch::specialised(&SUBGROUP_SHADER, entry_point, &params, &bindings, invocations, &constants)
                     .into())
@@ -134,7 +148,7 @@ impl Op for LinearForward {
             pool: [0; 2],
             results: self.shape.output_len(),
             lanes: self.shape.out_features,
-            rest: self.shape.batch.div_ceil(tile_rows(self.shape.batch)),
+            shared: self.shape.batch,
         }
         .lower(self, &self.shape, variant)
     }
@@ -161,7 +175,7 @@ impl LinearGradInput {
             pool,
             results: self.shape.input_len(),
             lanes: self.shape.in_features / 4,
-            rest: self.shape.batch.div_ceil(tile_rows(self.shape.batch)),
+            shared: self.shape.batch,
         }
     }
 
@@ -269,7 +283,7 @@ impl Op for LinearGradWeight {
             pool: [0; 2],
             results: self.0.weight_len(),
             lanes: self.0.in_features / 4,
-            rest: self.0.out_features.div_ceil(SUBGROUP_SHADER.constant("TILE_OUTPUTS")),
+            shared: self.0.out_features,
         }
         .lower(self, &self.0, variant)
     }
