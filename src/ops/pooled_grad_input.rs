@@ -4,7 +4,8 @@
 use super::conv2d::Conv2dGradInput;
 use super::linear::LinearGradInput;
 use super::max_pool2d::MaxPool2dBackward;
-use super::{Arguments, Lowering, MAX_TERMS, Op, Operand};
+use super::split::MAX_SLICE_TERMS;
+use super::{Arguments, Lowering, Op, Operand};
 use crate::error::Result;
 use crate::geometry::{Conv2d, Linear, Pool2d, Window, product};
 use crate::gpu::StepRow;
@@ -35,7 +36,8 @@ impl Conv2dGradInputMaxPool2d {
     pub fn new(conv: Conv2d, pool: Pool2d) -> Option<Self> {
         let [height, width] = conv.window.kernel_size;
         let terms = product(&[conv.out_channels, height, width]);
-        (covers(&pool) && conv.window.stride == [1; 2] && terms <= MAX_TERMS as usize).then_some(Self { conv, pool })
+        (covers(&pool) && conv.window.stride == [1; 2] && terms <= MAX_SLICE_TERMS as usize)
+            .then_some(Self { conv, pool })
     }
 }
 
