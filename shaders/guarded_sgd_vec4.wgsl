@@ -31,23 +31,22 @@ fn guarded_sgd_vec4(
     return;
   }
   let start = workgroup_index(workgroup, grid) * FOURS * WORKGROUP_SIZE + local;
+  // A length that the compiler does not know: unrolled, it would only compile longer.
+  let end = min(start + FOURS * WORKGROUP_SIZE, params.length / 4u);
   var first = NOWHERE;
-  for (var four = 0u; four < FOURS; four++) {
-    let i = start + four * WORKGROUP_SIZE;
-    if (i < params.length / 4u) {
-      let loaded = gradients[i];
-      let before = parameters[i];
-      let moving = momentum_buffer[i];
-      let gradient = loaded + params.weight_decay * before;
-      let velocity = params.momentum * moving + gradient;
-      let direction = select(velocity, gradient + params.momentum * velocity, params.nesterov != 0u);
-      let moved = before - now.learning_rate * direction;
-      let nonfinite = is_nonfinite(loaded) | is_nonfinite(moved);
-      momentum_buffer[i] = select(velocity, moving, nonfinite);
-      parameters[i] = select(moved, before, nonfinite);
-      let component = select(select(select(3u, 2u, nonfinite.z), 1u, nonfinite.y), 0u, nonfinite.x);
-      first = min(first, select(NOWHERE, 4u * i + component, any(nonfinite)));
-    }
+  for (var i = start; i < end; i += WORKGROUP_SIZE) {
+    let loaded = gradients[i];
+    let before = parameters[i];
+    let moving = momentum_buffer[i];
+    let gradient = loaded + params.weight_decay * before;
+    let velocity = params.momentum * moving + gradient;
+    let direction = select(velocity, gradient + params.momentum * velocity, params.nesterov != 0u);
+    let moved = before - now.learning_rate * direction;
+    let nonfinite = is_nonfinite(loaded) | is_nonfinite(moved);
+    momentum_buffer[i] = select(velocity, moving, nonfinite);
+    parameters[i] = select(moved, before, nonfinite);
+    let component = select(select(select(3u, 2u, nonfinite.z), 1u, nonfinite.y), 0u, nonfinite.x);
+    first = min(first, select(NOWHERE, 4u * i + component, any(nonfinite)));
   }
   if (first != NOWHERE && atomicMin(&status[0], now.step) >= now.step) {
     atomicMin(&status[1], first);

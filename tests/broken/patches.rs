@@ -1468,8 +1468,8 @@ pub const PATCHES: &[Patch] = &[
         op: "classifier_head",
         variant: "subgroup",
         shader: "classifier_head_subgroup",
-        from: "let k = 4u * (at - params.bias_2 / 4u);",
-        to: "let k = 4u * (at - params.bias_2 / 4u) + 1u;",
+        from: "let k = select(first, first / params.hidden_features, is_weight);",
+        to: "let k = select(first + 1u, first / params.hidden_features, is_weight);",
         times: 1,
     },
     Patch {
