@@ -161,7 +161,7 @@ fn matrices() -> Vec<Shape> {
         (75, 1027, 70, true, true),
         (200, 21, 700, false, false),
         (200, 21, 700, true, true),
-        (130, 3076, 135, false, true),
+        (130, 4100, 135, false, true),
     ] {
         shapes.push(Shape { m, k, n, transpose_a, transpose_b });
     }
