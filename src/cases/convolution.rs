@@ -1,5 +1,5 @@
 //! Convolution: tiles are 4 channels × 4 columns, up to 16 × 14 as the shape asks for, or squares of 32 to 128 of products of matrices; workgroups
-//! 32 invocations to 256, slices 512 to 3072 terms.
+//! 32 invocations to 256, slices 512 to 4096 terms.
 
 use super::bound::{Bound, products};
 use super::pairwise::pairwise;
@@ -192,7 +192,7 @@ fn shapes() -> Vec<Conv2d> {
         // The longest sums for the most channels of a tile, forward and grad_input.
         (1, 122, 16, [6, 6], Window::square(5)),
         (1, 16, 122, [6, 6], Window::square(5)),
-        // Sums of more than 3072 terms: forward, grad_input, grad_weight.
+        // Sums of more than 4096 terms: forward, grad_input, grad_weight.
         (2, 460, 5, [4, 5], Window::square(3)),
         (2, 3, 460, [4, 5], Window::square(3).padding(1)),
         (5, 2, 3, [32, 32], Window::square(3)),

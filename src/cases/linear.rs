@@ -1,5 +1,5 @@
 //! Matrix products, biases and whole linear layers: tiles are 4 × 4, 32 × 4, or squares of 32 to 128, workgroups 64 invocations or more, slices
-//! 512 to 3072 terms.
+//! 512 to 4096 terms.
 
 use super::bound::{products, sums};
 use super::pairwise::pairwise;
@@ -139,13 +139,13 @@ fn matrices() -> Vec<Shape> {
         .collect();
     // One slice, one more term, slices with a short last one.
     for (k, transpose_a, transpose_b) in
-        [(3072, false, false), (3073, false, true), (6145, true, false), (9217, true, true)]
+        [(4096, false, false), (4097, false, true), (8193, true, false), (12_289, true, true)]
     {
         shapes.push(Shape { m: 3, k, n: 5, transpose_a, transpose_b });
     }
     // Tiles of 32 × 4 in workgroups of 128 columns, each transposed in its own way; the last one in two slices.
     for (index, (m, k, n)) in
-        [(20, 4, 4), (32, 8, 128), (36, 12, 132), (64, 64, 64), (60, 20, 100), (40, 3076, 8)].into_iter().enumerate()
+        [(20, 4, 4), (32, 8, 128), (36, 12, 132), (64, 64, 64), (60, 20, 100), (40, 4100, 8)].into_iter().enumerate()
     {
         for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
             // Rows that are no multiple of 4, where they are not stored along them.
@@ -189,7 +189,7 @@ fn channels() -> Vec<Channels> {
         })
         .collect();
     // The tutorial's convolutions and its first linear layer, then slices that end inside an image.
-    for (batch, channels, size) in [(4, 6, 784), (4, 16, 100), (4, 120, 1), (3073, 3, 1), (3, 5, 3001), (8, 2, 1024)] {
+    for (batch, channels, size) in [(4, 6, 784), (4, 16, 100), (4, 120, 1), (4097, 3, 1), (3, 5, 3001), (8, 2, 1024)] {
         shapes.push(Channels { batch, channels, size });
     }
     shapes

@@ -118,7 +118,7 @@ fn cases() -> Vec<Case> {
         .map(|[planes, size]| [[1, 3, 64, 65][planes], [1, 2, 49, 63, 64, 65, 121][size]])
         .collect();
     // One slice, one more element, a short last slice.
-    planes.extend([[3, 3072], [5, 3073], [2, 9001]]);
+    planes.extend([[3, 4096], [5, 4097], [2, 9001]]);
     for (index, [planes, size]) in planes.into_iter().enumerate() {
         let style = Style::rounded(index);
         cases.extend([global_forward(planes, size, style), global_backward(planes, size, style)]);

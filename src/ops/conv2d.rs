@@ -238,7 +238,7 @@ impl Kernel<'_> {
     /// Slices of output channels.
     fn channel_slices(&self) -> Slices {
         let [kernel_height, kernel_width] = self.shape.window.kernel_size;
-        Slices::new(self.shape.out_channels, kernel_height.saturating_mul(kernel_width))
+        Slices::of_tiles(self.shape.out_channels, kernel_height.saturating_mul(kernel_width))
     }
 
     fn subgroup_vec2_grads(&self) -> Lowering {
@@ -273,6 +273,10 @@ impl Kernel<'_> {
 
     fn slices(&self) -> Slices {
         Slices::new(self.terms.0, self.terms.1)
+    }
+
+    fn tile_slices(&self) -> Slices {
+        Slices::of_tiles(self.terms.0, self.terms.1)
     }
 
     /// Where one slice alone would leave most of a device idle: the weights are few, and the sum is long.
@@ -429,11 +433,11 @@ impl Op for Conv2dForward {
             PLAIN => Ok(kernel.plain::<1>()),
             TILED => Ok(kernel.tiled("conv2d_forward_tiled", true)),
             SUBGROUP if self.variants().contains(&SUBGROUP) => {
-                Ok(kernel.subgroup(|_| SUBGROUP_WORKGROUP, kernel.slices()))
+                Ok(kernel.subgroup(|_| SUBGROUP_WORKGROUP, kernel.tile_slices()))
             }
             SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => {
                 let before = Some(shape.window.padding[1]);
-                Ok(kernel.subgroup_vec2(|_| SUBGROUP_WORKGROUP, kernel.slices(), shape.input[1], before))
+                Ok(kernel.subgroup_vec2(|_| SUBGROUP_WORKGROUP, kernel.tile_slices(), shape.input[1], before))
             }
             _ => kernel.implicit_gemm::<1>(variant, &[]),
         }

@@ -4,7 +4,7 @@
 use super::conv2d::Conv2dGradInput;
 use super::linear::LinearGradInput;
 use super::max_pool2d::MaxPool2dBackward;
-use super::split::MAX_SLICE_TERMS;
+use super::split::MAX_TILE_TERMS;
 use super::{Arguments, Lowering, Op, Operand};
 use crate::error::Result;
 use crate::geometry::{Conv2d, Linear, Pool2d, Window, product};
@@ -36,7 +36,7 @@ impl Conv2dGradInputMaxPool2d {
     pub fn new(conv: Conv2d, pool: Pool2d) -> Option<Self> {
         let [height, width] = conv.window.kernel_size;
         let terms = product(&[conv.out_channels, height, width]);
-        (covers(&pool) && conv.window.stride == [1; 2] && terms <= MAX_SLICE_TERMS as usize)
+        (covers(&pool) && conv.window.stride == [1; 2] && terms <= MAX_TILE_TERMS as usize)
             .then_some(Self { conv, pool })
     }
 }

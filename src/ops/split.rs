@@ -7,9 +7,9 @@ use crate::gpu::{Dispatch, Shader, params};
 /// Terms that one invocation adds at most.
 pub const MAX_TERMS: u32 = 4096;
 
-/// Terms of a slice at most. A driver that leaves the loop over a tile's channels rolled, as with bounds checks some do, takes up to 17 turns for
-/// each.
-pub const MAX_SLICE_TERMS: u32 = 3072;
+/// The same where it computes a tile. A driver that leaves the loop over a tile's channels rolled, as with bounds checks some do, takes up to 17
+/// turns for each term.
+pub const MAX_TILE_TERMS: u32 = 3072;
 
 /// Workgroups that keep a device busy: a sum of few results is cut so that there are so many.
 pub const BUSY_WORKGROUPS: u32 = 32;
@@ -37,15 +37,24 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// As few slices as keep one invocation at [`MAX_SLICE_TERMS`] terms or, where a row alone is longer, at one row.
+    /// As few slices as keep one invocation at [`MAX_TERMS`] terms or, where a row alone is longer, at one row.
     pub fn new(rows: u32, terms_per_row: u32) -> Self {
-        let slice_length = (MAX_SLICE_TERMS / terms_per_row.max(1)).clamp(1, rows.max(1));
+        Self::of_most(MAX_TERMS, rows, terms_per_row)
+    }
+
+    /// The same at [`MAX_TILE_TERMS`].
+    pub fn of_tiles(rows: u32, terms_per_row: u32) -> Self {
+        Self::of_most(MAX_TILE_TERMS, rows, terms_per_row)
+    }
+
+    fn of_most(terms: u32, rows: u32, terms_per_row: u32) -> Self {
+        let slice_length = (terms / terms_per_row.max(1)).clamp(1, rows.max(1));
         Self { slices: rows.div_ceil(slice_length).max(1), slice_length }
     }
 
-    /// At most as long, and so many that a device has something to do where one slice is `workgroups`.
+    /// Of tiles, at most as long, and so many that a device has something to do where one slice is `workgroups`.
     pub fn spread(rows: u32, terms_per_row: u32, workgroups: u64) -> Self {
-        let longest = Self::new(rows, terms_per_row);
+        let longest = Self::of_tiles(rows, terms_per_row);
         let wanted = u64::from(BUSY_WORKGROUPS).div_ceil(workgroups.max(1)) as u32;
         let fewest_rows = FEWEST_TERMS.div_ceil(terms_per_row.max(1));
         let slice_length = rows.div_ceil(wanted).max(fewest_rows).min(longest.slice_length).max(1);
@@ -105,10 +114,16 @@ mod tests {
 
     #[test]
     fn slices_cover_every_row_and_stay_short() {
-        for (rows, terms) in [(1, 1), (3072, 1), (3073, 1), (112, 28), (5120, 10), (7, 5000), (1 << 20, 3)] {
-            let Slices { slices, slice_length } = Slices::new(rows, terms);
-            assert!(slices * slice_length >= rows && (slices - 1) * slice_length < rows);
-            assert!(slice_length * terms <= MAX_SLICE_TERMS || slice_length == 1);
+        for (rows, terms) in
+            [(1, 1), (3072, 1), (3073, 1), (4096, 1), (4097, 1), (112, 28), (5120, 10), (7, 5000), (1 << 20, 3)]
+        {
+            for (sliced, most) in
+                [(Slices::new(rows, terms), MAX_TERMS), (Slices::of_tiles(rows, terms), MAX_TILE_TERMS)]
+            {
+                let Slices { slices, slice_length } = sliced;
+                assert!(slices * slice_length >= rows && (slices - 1) * slice_length < rows);
+                assert!(slice_length * terms <= most || slice_length == 1);
+            }
         }
     }
 }
