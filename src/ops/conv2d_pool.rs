@@ -1,6 +1,7 @@
 //! A convolution, its ReLU and the max pooling after it in one kernel. Source: PyTorch nn.Conv2d, nn.ReLU, nn.MaxPool2d.
 
-use super::conv2d::{Conv2dForward, SUBGROUP_WORKGROUP, TILED, even_tile};
+use super::conv2d::Conv2dForward;
+use super::conv2d_kernel::{SUBGROUP_WORKGROUP, TILED, even_tile};
 use super::max_pool2d::MaxPool2dForward;
 use super::{Arguments, Lowering, MAX_TERMS, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
 use crate::error::Result;

@@ -7,6 +7,7 @@ pub mod bias;
 pub mod classifier_head;
 pub mod contract;
 pub mod conv2d;
+mod conv2d_kernel;
 pub mod conv2d_pool;
 pub mod custom;
 pub mod dropout;
