@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Against PyTorch in tests/golden.rs.
+    /// Against PyTorch in tests/golden/update.rs.
     #[test]
     fn every_step_has_its_rate() {
         assert!((1..=40).all(|step| rates("constant", 0.0).at(step) == 0.5));

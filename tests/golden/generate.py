@@ -1,4 +1,4 @@
-"""Writes the golden tensors that tests/golden.rs reads: what PyTorch computes, in float64, on the CPU.
+"""Writes the golden tensors that tests/golden/main.rs reads: what PyTorch computes, in float64, on the CPU.
 
 Made with Python 3.11, torch 2.15.0, torchvision 0.29.2, numpy 2.4.6, safetensors 0.8.0:
 
