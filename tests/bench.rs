@@ -14,7 +14,7 @@ use shadegrad::bench::{
 };
 use shadegrad::cases;
 use shadegrad::check;
-use shadegrad::gpu::{Checks, Device, DeviceKind, Reflection};
+use shadegrad::gpu::{Checks, Device, DeviceKind};
 use shadegrad::nn::{Fusion, Network};
 use shadegrad::ops::{self, PLAIN};
 use shadegrad::train::Settings;
@@ -289,20 +289,4 @@ fn the_picture_is_a_png_without_the_systems_fonts() {
     assert!(picture.width() >= 1000 && picture.pixels().any(|pixel| pixel.0 != [255; 3]));
     // Nothing to draw but the roof is no error.
     bench::roofline(&report(&device, Vec::new()), &path).unwrap();
-}
-
-#[test]
-fn micro_kernels_translate_to_every_backend() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bench/shaders");
-    let mut files = 0;
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        let reflection = Reflection::new(name, &fs::read_to_string(&path).unwrap()).unwrap();
-        for entry in &reflection.entry_points {
-            reflection.translate(&entry.name, &[]).unwrap();
-        }
-        files += 1;
-    }
-    assert_eq!(files, 3);
 }

@@ -1,6 +1,9 @@
 //! No GPU: every shader parses and validates, is reached by some case, agrees with its host side field by field and binding by binding,
 //! and translates to the languages of all three backends. Two more compilers have their say where the machine has them.
 
+#[path = "common/translations.rs"]
+mod translations;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,7 @@ use std::process::Command;
 use shadegrad::cases;
 use shadegrad::gpu::{self, Dispatch, EntryPoint, MAX_STORAGE_BUFFERS, Params, ParamsField, Reflection, StepRow};
 use shadegrad::ops;
+use translations::Translations;
 
 /// Every file of shaders/ but the one that is appended to each.
 fn shaders() -> BTreeMap<String, Reflection> {
@@ -119,7 +123,7 @@ fn every_entry_point_translates_to_every_backend() {
     for (number, (shader, name, constants)) in specialised.into_iter().enumerate() {
         let entry = shaders[shader].entry_point(name).unwrap();
         let constants: Vec<(&str, f64)> = constants.into_iter().map(|(name, value)| (name, f64::from(value))).collect();
-        let translations = shaders[shader].translate(name, &constants).unwrap_or_else(|error| panic!("{error}"));
+        let translations = Translations::of(&shaders[shader], name, &constants);
         assert_eq!(translations.spirv.first(), Some(&0x0723_0203), "{shader} {name}: SPIR-V's magic number");
         for (language, text) in [("MSL", &translations.msl), ("HLSL", &translations.hlsl)] {
             for word in [name].into_iter().chain(entry.bindings.iter().map(|binding| &*binding.name)) {
@@ -135,6 +139,22 @@ fn every_entry_point_translates_to_every_backend() {
     println!("SPIR-V: {} modules written by naga", modules.len());
     each_passes("spirv-val", &["--target-env", "vulkan1.1"], &modules);
     println!("MSL and HLSL: {} each written by naga; no compiler of either was run", modules.len());
+}
+
+#[test]
+fn micro_kernels_translate_to_every_backend() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bench/shaders");
+    let mut files = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let reflection = Reflection::new(name, &fs::read_to_string(&path).unwrap()).unwrap();
+        for entry in &reflection.entry_points {
+            Translations::of(&reflection, &entry.name, &[]);
+        }
+        files += 1;
+    }
+    assert_eq!(files, 3);
 }
 
 /// naga accepts barriers in non-uniform control flow; browsers, which compile with tint, do not.

@@ -18,7 +18,7 @@ pub use device::{Device, Submission};
 pub use kernel::Checks;
 pub(crate) use program::params;
 pub use program::{Dispatch, Params, ParamsField, Program, StepRow, StepTable};
-pub use shader::{Access, Binding, COMMON, Constant, EntryPoint, Field, Reflection, Shader, Translations, Workgroup};
+pub use shader::{Access, Binding, COMMON, Constant, EntryPoint, Field, Reflection, Shader, Workgroup};
 pub use timing::{Span, Stamps};
 
 /// Commands being recorded for one submit.

@@ -197,8 +197,11 @@ impl Reflection {
         })
     }
 
-    /// The module for one entry point, overrides replaced by the given values, or their defaults.
-    fn specialised(
+    /// naga's module for one entry point, overrides replaced by the given values, or their defaults.
+    ///
+    /// # Errors
+    /// An override without a value.
+    pub fn specialised(
         &self,
         entry_point: &str,
         constants: &[(&str, f64)],
@@ -211,56 +214,6 @@ impl Reflection {
         )
         .map_err(|error| Error::usage(format!("{entry_point}: {error}")))
     }
-
-    /// The file as SPIR-V, MSL and HLSL, each for one entry point with its overrides at the given values, or their defaults.
-    ///
-    /// # Errors
-    /// What the writer refuses.
-    pub fn translate(&self, entry_point: &str, constants: &[(&str, f64)]) -> Result<Translations> {
-        let refuse = |error: &dyn std::fmt::Display| Error::usage(format!("{entry_point}: {error}"));
-        let stage = naga::ShaderStage::Compute;
-        let (module, info) = self.specialised(entry_point, constants)?;
-
-        let pipeline = naga::back::spv::PipelineOptions { shader_stage: stage, entry_point: entry_point.into() };
-        // The first version with subgroups; that of Vulkan 1.1.
-        let spirv_options = naga::back::spv::Options { lang_version: (1, 3), ..Default::default() };
-        let spirv = naga::back::spv::write_vec(&module, &info, &spirv_options, Some(&pipeline));
-
-        let msl_options =
-            naga::back::msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };
-        let msl_pipeline =
-            naga::back::msl::PipelineOptions { entry_point: Some((stage, entry_point.into())), ..Default::default() };
-        let msl = naga::back::msl::write_string(&module, &info, &msl_options, &msl_pipeline);
-
-        let mut hlsl = String::new();
-        let hlsl_options = naga::back::hlsl::Options {
-            // The first with subgroups, there called waves.
-            shader_model: naga::back::hlsl::ShaderModel::V6_0,
-            fake_missing_bindings: true,
-            special_constants_binding: Some(naga::back::hlsl::BindTarget {
-                space: 9,
-                register: 0,
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let hlsl_pipeline = naga::back::hlsl::PipelineOptions { entry_point: Some((stage, entry_point.into())) };
-        let mut writer = naga::back::hlsl::Writer::new(&mut hlsl, &hlsl_options, &hlsl_pipeline);
-        let hlsl_result = writer.write(&module, &info, None);
-        hlsl_result.map_err(|error| refuse(&error))?;
-        Ok(Translations {
-            spirv: spirv.map_err(|error| refuse(&error))?,
-            msl: msl.map_err(|error| refuse(&error))?.0,
-            hlsl,
-        })
-    }
-}
-
-/// One entry point in the languages of the three backends.
-pub struct Translations {
-    pub spirv: Vec<u32>,
-    pub msl: String,
-    pub hlsl: String,
 }
 
 /// A compiler's message, which names the line, as ours.
