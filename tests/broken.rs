@@ -6,46 +6,60 @@ mod common;
 mod patches;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Instant;
 
 use common::adapter;
 use patches::Patch;
 use shadegrad::cases::{self, Case};
 use shadegrad::check;
-use shadegrad::gpu::{Checks, Device, Reflection, Shader};
+use shadegrad::gpu::{Checks, Device, DeviceOptions, Part, Reflection, Shader};
 use shadegrad::ops::{self, Lowering};
 
-/// The shader with its replacement. A patch that no longer fits the text fails here, rather than test the sound kernel.
-fn broken(patch: &Patch) -> &'static Shader {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders").join(format!("{}.wgsl", patch.shader));
-    let text = std::fs::read_to_string(&path).unwrap();
+/// A shader with a replacement in one of its files; `None` where it is not made of that file. A patch that no longer fits the text fails here,
+/// rather than test the sound kernel.
+fn broken(patch: &Patch, sound: &Shader) -> Option<&'static Shader> {
+    let own = Part { name: sound.name.split('+').next().unwrap_or_default(), text: sound.file() };
+    let mut files = [&[own], sound.parts()].concat();
+    let Part { text, .. } = files.iter_mut().find(|file| file.name == patch.shader)?;
     let found = text.matches(patch.from).count();
-    assert_eq!(found, patch.times, "`{}`: {} has `{}` {found} times", patch.name, path.display(), patch.from);
+    assert_eq!(found, patch.times, "`{}`: {} has `{}` {found} times", patch.name, patch.shader, patch.from);
     assert_ne!(patch.from, patch.to, "{}", patch.name);
-    let text = text.replace(patch.from, patch.to);
-    let name = format!("{} with {}", patch.shader, patch.name);
-    // What does not compile would be caught by the compiler, and prove nothing about check.
-    Reflection::new(&name, &text).unwrap_or_else(|error| panic!("{name} is not valid WGSL: {error}"));
     // Leaked: a dispatch holds its shader for ever, and a device tells its modules apart by name.
-    Box::leak(Box::new(Shader::new(name.leak(), text.leak())))
+    *text = text.replace(patch.from, patch.to).leak();
+    let name: &str = format!("{} with {}", sound.name, patch.name).leak();
+    let [own, parts @ ..] = &*files.leak() else { unreachable!("there is its own file") };
+    let shader = Shader::new(name, own.text, parts);
+    // What does not compile would be caught by the compiler, and prove nothing about check.
+    Reflection::new(name, &shader.text()).unwrap_or_else(|error| panic!("{name} is not valid WGSL: {error}"));
+    Some(Box::leak(Box::new(shader)))
 }
 
+/// The broken shaders of a patch, by the sound one's name.
+type Broken = BTreeMap<&'static str, Option<&'static Shader>>;
+
 /// The lowering of a case with the broken shader in place of the sound one; `None` where the case does not use it.
-fn swapped(case: &Case, patch: &Patch, shader: &'static Shader) -> Option<Lowering> {
+fn swapped(case: &Case, patch: &Patch, shaders: &mut Broken) -> Option<Lowering> {
     if !case.op.variants().contains(&patch.variant) {
         return None;
     }
     let mut lowering = case.op.lower(patch.variant).unwrap();
-    let dispatches = lowering.dispatches.iter_mut().filter(|dispatch| dispatch.shader.name == patch.shader);
-    let swapped = dispatches.map(|dispatch| dispatch.shader = shader).count();
+    let mut swapped = 0;
+    for dispatch in &mut lowering.dispatches {
+        let sound = dispatch.shader;
+        if let Some(shader) = *shaders.entry(sound.name).or_insert_with(|| broken(patch, sound)) {
+            dispatch.shader = shader;
+            swapped += 1;
+        }
+    }
     (swapped > 0).then_some(lowering)
 }
 
 #[test]
 fn every_broken_kernel_is_caught() {
-    let devices = [Checks::Checked, Checks::Unchecked]
-        .map(|checks| Device::open(&adapter(), checks).unwrap_or_else(|error| panic!("{error}")));
+    let devices = [Checks::Checked, Checks::Unchecked].map(|checks| {
+        let options = DeviceOptions { checks, experimental: true, ..DeviceOptions::default() };
+        Device::open_with(&adapter(), options).unwrap_or_else(|error| panic!("{error}"))
+    });
     println!("{} ({})", devices[0].info().name, devices[0].info().driver);
     let started = Instant::now();
     let mut cases: BTreeMap<&str, Vec<Case>> = BTreeMap::new();
@@ -62,12 +76,12 @@ fn every_broken_kernel_is_caught() {
     }
     let mut survivors = Vec::new();
     for patch in &run {
-        let shader = broken(patch);
+        let mut shaders = Broken::new();
         let cases = cases.get(patch.op).unwrap_or_else(|| panic!("{}: no op {}", patch.name, patch.op));
         let mut tried = 0;
         let mut caught = [None, None];
         'cases: for case in cases {
-            let Some(lowering) = swapped(case, patch, shader) else { continue };
+            let Some(lowering) = swapped(case, patch, &mut shaders) else { continue };
             tried += 1;
             for (device, caught) in devices.iter().zip(&mut caught) {
                 if caught.is_none() {

@@ -11,7 +11,7 @@ use shadegrad::augmentation::Augmentation;
 use shadegrad::cases;
 use shadegrad::check::{self, Row, Selection, Suite, training};
 use shadegrad::data::shapes;
-use shadegrad::gpu::{Checks, Device};
+use shadegrad::gpu::{Checks, Device, DeviceOptions};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
 use shadegrad::nn::{Fusion, Network, Noise, Optimiser, initialise};
 
@@ -119,5 +119,6 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
 }
 
 fn device(checks: Checks) -> Device {
-    Device::open(&adapter(), checks).unwrap_or_else(|error| panic!("{error}"))
+    let options = DeviceOptions { checks, experimental: true, ..DeviceOptions::default() };
+    Device::open_with(&adapter(), options).unwrap_or_else(|error| panic!("{error}"))
 }

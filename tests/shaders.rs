@@ -10,31 +10,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use shadegrad::cases;
-use shadegrad::gpu::{self, Dispatch, EntryPoint, MAX_STORAGE_BUFFERS, Params, ParamsField, Reflection, StepRow};
+use shadegrad::gpu::{
+    self, COMMON, Dispatch, EntryPoint, Feature, MAX_STORAGE_BUFFERS, Params, ParamsField, Reflection, Shader, StepRow,
+};
 use shadegrad::ops;
 use translations::Translations;
 
-/// Every file of shaders/ but the one that is appended to each.
-fn shaders() -> BTreeMap<String, Reflection> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+/// Every shader that some case runs, by name.
+fn shaders() -> BTreeMap<&'static str, &'static Shader> {
     let mut shaders = BTreeMap::new();
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        assert_eq!(path.extension().unwrap(), "wgsl", "{}", path.display());
-        let name = path.file_stem().unwrap().to_str().unwrap().to_string();
-        if name == "common" {
-            continue;
-        }
-        let file = fs::read_to_string(&path).unwrap();
-        let reflection = Reflection::new(&name, &file).unwrap_or_else(|error| panic!("{error}"));
-        shaders.insert(name, reflection);
-    }
-    assert!(!shaders.is_empty());
+    for_each_dispatch(|dispatch, _| {
+        shaders.insert(dispatch.shader.name, dispatch.shader);
+    });
     shaders
 }
 
-fn entry_points(shaders: &BTreeMap<String, Reflection>) -> impl Iterator<Item = (&str, &Reflection, &EntryPoint)> {
-    shaders.iter().flat_map(|(name, shader)| shader.entry_points.iter().map(move |entry| (&**name, shader, entry)))
+fn entry_points() -> impl Iterator<Item = (&'static str, &'static EntryPoint)> {
+    let shaders = shaders().into_iter();
+    shaders.flat_map(|(name, shader)| shader.reflection().entry_points.iter().map(move |entry| (name, entry)))
 }
 
 /// Calls `visit` with every dispatch of every case and variant, and what it does with each of its operands.
@@ -58,9 +51,17 @@ fn for_each_dispatch(mut visit: impl FnMut(&Dispatch, &BTreeMap<&str, ops::Acces
 }
 
 #[test]
-fn every_entry_point_is_reached_by_a_case() {
+fn every_file_and_every_entry_point_is_reached_by_a_case() {
     let shaders = shaders();
-    let declared: BTreeSet<_> = entry_points(&shaders).map(|(shader, _, entry)| (shader, &*entry.name)).collect();
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders")).unwrap();
+    let files: BTreeSet<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    let names = shaders.values().flat_map(|shader| {
+        let own = shader.name.split('+').next().unwrap();
+        shader.parts().iter().map(|part| part.name).chain([own, "common"])
+    });
+    assert_eq!(files, names.map(|name| format!("{name}.wgsl")).collect());
+
+    let declared: BTreeSet<_> = entry_points().map(|(shader, entry)| (shader, &*entry.name)).collect();
     let mut reached = BTreeSet::new();
     for_each_dispatch(|dispatch, _| {
         reached.insert((dispatch.shader.name, dispatch.entry_point));
@@ -70,11 +71,10 @@ fn every_entry_point_is_reached_by_a_case() {
 
 #[test]
 fn host_and_shader_declare_the_same_params_and_bindings() {
-    let shaders = shaders();
     let mut seen = BTreeSet::new();
     for_each_dispatch(|dispatch, accesses| {
         let name = dispatch.entry_point;
-        let entry = shaders[dispatch.shader.name].entry_point(name).unwrap();
+        let entry = dispatch.shader.reflection().entry_point(name).unwrap();
         let (uniforms, storage): (Vec<_>, Vec<_>) = entry
             .bindings
             .iter()
@@ -119,26 +119,34 @@ fn every_entry_point_translates_to_every_backend() {
         let constants = dispatch.constants.iter().map(|&(name, value)| (name, value as u32)).collect::<Vec<_>>();
         specialised.insert((dispatch.shader.name, dispatch.entry_point, constants));
     });
-    let mut modules = Vec::new();
+    let translated = specialised.len();
+    let (mut modules, mut written) = (Vec::new(), 0);
     for (number, (shader, name, constants)) in specialised.into_iter().enumerate() {
-        let entry = shaders[shader].entry_point(name).unwrap();
+        let reflection = shaders[shader].reflection();
+        let entry = reflection.entry_point(name).unwrap();
         let constants: Vec<(&str, f64)> = constants.into_iter().map(|(name, value)| (name, f64::from(value))).collect();
-        let translations = Translations::of(&shaders[shader], name, &constants);
+        let translations = Translations::of(reflection, name, &constants);
         assert_eq!(translations.spirv.first(), Some(&0x0723_0203), "{shader} {name}: SPIR-V's magic number");
-        for (language, text) in [("MSL", &translations.msl), ("HLSL", &translations.hlsl)] {
+        written += usize::from(translations.hlsl.is_some());
+        for (language, text) in [("MSL", Some(&translations.msl)), ("HLSL", translations.hlsl.as_ref())] {
+            let Some(text) = text else { continue };
             for word in [name].into_iter().chain(entry.bindings.iter().map(|binding| &*binding.name)) {
                 assert!(text.contains(word), "{shader} {name}: {language} without {word}");
             }
+        }
+        if reflection.needs.contains(&Feature::CooperativeMatrices) {
+            // Many a spirv-val is older than these.
+            continue;
         }
         let path = folder.path().join(format!("{name}-{number}.spv"));
         let bytes: Vec<u8> = translations.spirv.iter().flat_map(|word| word.to_le_bytes()).collect();
         fs::write(&path, bytes).unwrap();
         modules.push(path);
     }
-    println!("WGSL: {} shaders, {} entry points validated by naga", shaders.len(), entry_points(&shaders).count());
-    println!("SPIR-V: {} modules written by naga", modules.len());
+    println!("WGSL: {} shaders, {} entry points validated by naga", shaders.len(), entry_points().count());
+    println!("SPIR-V: {translated} modules written by naga, {} for spirv-val", modules.len());
     each_passes("spirv-val", &["--target-env", "vulkan1.1"], &modules);
-    println!("MSL and HLSL: {} each written by naga; no compiler of either was run", modules.len());
+    println!("MSL and HLSL: {translated} and {written} written by naga; no compiler of either was run");
 }
 
 #[test]
@@ -161,12 +169,12 @@ fn micro_kernels_translate_to_every_backend() {
 #[test]
 fn tint_accepts_every_shader() {
     let folder = tempfile::tempdir().unwrap();
-    let shaders_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let text = |name: &str| fs::read_to_string(shaders_folder.join(format!("{name}.wgsl"))).unwrap();
-    let sources = shaders().into_keys().map(|name| {
-        let path = folder.path().join(format!("{name}.wgsl"));
+    // Cooperative matrices are naga's own.
+    let is_wgsl = |shader: &&Shader| !shader.reflection().needs.contains(&Feature::CooperativeMatrices);
+    let sources = shaders().into_values().filter(is_wgsl).map(|shader| {
+        let path = folder.path().join(format!("{}.wgsl", shader.name));
         // The files as they are: naga's own reading leaves a directive out.
-        fs::write(&path, format!("{}\n{}", text(&name), text("common"))).unwrap();
+        fs::write(&path, format!("{}\n{COMMON}", shader.text())).unwrap();
         path
     });
     let sources: Vec<PathBuf> = sources.collect();

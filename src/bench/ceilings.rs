@@ -7,8 +7,8 @@ use super::work::Work;
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Device, Dispatch, Program, Shader, params};
 
-static COPY: Shader = Shader::new("bench/copy", include_str!("shaders/copy.wgsl"));
-static EMPTY: Shader = Shader::new("bench/empty", include_str!("shaders/empty.wgsl"));
+static COPY: Shader = Shader::new("bench/copy", include_str!("shaders/copy.wgsl"), &[]);
+static EMPTY: Shader = Shader::new("bench/empty", include_str!("shaders/empty.wgsl"), &[]);
 
 params! {
     CopyParams {

@@ -4,7 +4,7 @@ use super::work::Work;
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Device, DeviceKind, Dispatch, Program, Shader, params};
 
-static FMA: Shader = Shader::new("bench/fma", include_str!("shaders/fma.wgsl"));
+static FMA: Shader = Shader::new("bench/fma", include_str!("shaders/fma.wgsl"), &[]);
 
 params! {
     FmaParams {

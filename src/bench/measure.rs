@@ -209,7 +209,8 @@ impl Sets {
         if let Some(buffers) = self.sets.first() {
             let contents =
                 operands.iter().zip(buffers).map(|(operand, buffer)| clock.device.read(buffer, 0, operand.length));
-            let failure = check::Outcome::of(case, &contents.collect::<Result<Vec<_>>>()?).failure;
+            let failure =
+                check::Outcome::of(case, contender.lowering.factors, &contents.collect::<Result<Vec<_>>>()?).failure;
             if failure.is_some() {
                 return Ok(failure);
             }

@@ -5,11 +5,11 @@
 //! Algorithms", §3.1). Subnormals may be flushed to zero, before and after every operation.
 
 use super::{Case, Style, evaluate};
-use crate::gpu::StepRow;
+use crate::gpu::{Precision, StepRow};
 use crate::ops::{Element, Op};
 
-/// From a case, its inputs (bits) and its expected results to the bounds of those results.
-pub type Bound = Box<dyn Fn(&Case, &[Vec<u32>], &[Vec<f64>]) -> Vec<Vec<f64>> + Send + Sync>;
+/// From a case, its inputs (bits), its expected results and what kernels may round the factors of products to, to the bounds of those results.
+pub type Bound = Box<dyn Fn(&Case, &[Vec<u32>], &[Vec<f64>], Precision) -> Vec<Vec<f64>> + Send + Sync>;
 
 pub(super) const U: f64 = 1.0 / (1 << 23) as f64;
 
@@ -27,7 +27,7 @@ pub fn gamma(roundings: u64) -> f64 {
 
 /// Nothing is rounded: a copy, a choice, or a sum of small integers.
 pub(super) fn exact() -> Bound {
-    Box::new(|_, _, expected| {
+    Box::new(|_, _, expected, _| {
         let flush = |&value: &f64| if value != 0.0 && value.abs() < FLUSH { FLUSH } else { 0.0 };
         expected.iter().map(|values| values.iter().map(flush).collect()).collect()
     })
@@ -36,8 +36,8 @@ pub(super) fn exact() -> Bound {
 /// For inputs that are whole numbers. Results that are whole as well were not rounded; others are sums whose terms were rounded as often as
 /// the op has operations for a result.
 pub(super) fn whole_or_rounded() -> Bound {
-    Box::new(|case, inputs, expected| {
-        let exact = exact()(case, inputs, expected);
+    Box::new(|case, inputs, expected, _| {
+        let exact = exact()(case, inputs, expected, Precision::F32);
         let is_whole = |values: &Vec<f64>| values.iter().all(|value| value.fract() == 0.0);
         if expected.iter().all(is_whole) {
             return exact;
@@ -51,12 +51,46 @@ pub(super) fn whole_or_rounded() -> Bound {
 
 /// Sums whose terms are rounded `roundings` times at most.
 pub(super) fn sums(roundings: u64) -> Bound {
-    Box::new(move |case, inputs, _| of_magnitudes(&*case.op, &case.step, inputs, roundings))
+    Box::new(move |case, inputs, _, _| of_magnitudes(&*case.op, &case.step, inputs, roundings))
 }
 
-/// Sums of products: integers are summed without rounding, whatever the length.
+/// Sums of products: small integers are summed without rounding, whatever the length and the precision.
 pub(super) fn products(style: Style, roundings: u64) -> Bound {
-    if style == Style::Integers { exact() } else { sums(roundings) }
+    if style == Style::Integers {
+        return exact();
+    }
+    Box::new(move |case, inputs, _, factors| {
+        let bounds = of_magnitudes(&*case.op, &case.step, inputs, roundings);
+        match factors {
+            Precision::F32 => bounds,
+            Precision::F16 => of_halves(&*case.op, &case.step, inputs, &bounds),
+        }
+    })
+}
+
+/// Half precision: u = 2⁻¹⁰, what a flush of a subnormal may cost, and the smallest of them, which the smallest f32 may be rounded to.
+const HALF_U: f64 = 1.0 / 1024.0;
+const HALF_FLUSH: f64 = 1.0 / (1 << 14) as f64;
+const HALF_SMALLEST: f64 = 1.0 / (1 << 24) as f64;
+
+/// `bounds` where every factor may be rounded to half precision before: at most Σ|a|·δb + |b|·δa + δa·δb more, by which each sum's own error grows
+/// as well. Cooperative matrices may cut digits where f32 rounds, and align a sum's terms before they add them: each term counts twice.
+fn of_halves(op: &dyn Op, step: &StepRow, inputs: &[Vec<u32>], bounds: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let widened = |value: f64| match value.abs() {
+        0.0 => 0.0,
+        small if small < HALF_FLUSH => small + small.max(HALF_SMALLEST),
+        size => size + size * HALF_U,
+    };
+    let magnitudes = evaluate(op, step, inputs, f64::abs);
+    let widened = evaluate(op, step, inputs, widened);
+    let bounds = bounds.iter().zip(magnitudes.iter().zip(&widened));
+    bounds
+        .map(|(bounds, (magnitudes, widened))| {
+            let factors = magnitudes.iter().zip(widened).map(|(magnitude, widened)| widened - magnitude);
+            // 2·γ_k is below 2⁻⁸ for every sum that a kernel makes.
+            bounds.iter().zip(factors).map(|(bound, factors)| 2.0 * bound + factors * (1.0 + 1.0 / 256.0)).collect()
+        })
+        .collect()
 }
 
 /// γ times the sums of absolute values: `op` itself, run over the absolute values of its inputs.

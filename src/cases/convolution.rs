@@ -100,13 +100,13 @@ fn grad_weight_bias(shape: Conv2d, style: Style) -> Case {
 fn conv_pool(conv: Conv2d, style: Style) -> Option<Case> {
     let pool = Pool2d::new(conv.batch * conv.out_channels, conv.output, Window::square(2).stride(2)).ok()?;
     let op = Conv2dReluMaxPool2dForward::new(conv, pool)?;
-    let bound: Bound = Box::new(move |_, inputs, expected| {
+    let bound: Bound = Box::new(move |_, inputs, expected, factors| {
         let sums = forward(conv, style);
         let mut operands = inputs[..3].to_vec();
         operands.push(Vec::new());
         let values = evaluate(&*sums.op, &sums.step, &operands, |value| value).swap_remove(3);
-        let bounds =
-            (sums.bound)(&sums, &operands, &[Vec::new(), Vec::new(), Vec::new(), values.clone()]).swap_remove(3);
+        let bounds = (sums.bound)(&sums, &operands, &[Vec::new(), Vec::new(), Vec::new(), values.clone()], factors)
+            .swap_remove(3);
         let width = conv.output[1] as usize;
         let windows = (0..pool.output_len()).map(|i| {
             let [height, columns] = pool.output.map(|size| size as usize);

@@ -43,7 +43,7 @@ fn dropout(op: Dropout, style: Style, step: u32) -> Case {
 /// 1 / (1 − p) is rounded on the host, then a product. What is dropped is 0 exactly.
 fn scaled(p: f32) -> Bound {
     let scale = 1.0 / (1.0 - f64::from(p));
-    Box::new(move |_, _, expected| {
+    Box::new(move |_, _, expected, _| {
         let bound = |&value: &f64| if value == 0.0 { 0.0 } else { gamma(2) * value.abs() + FLUSH * scale };
         vec![Vec::new(), expected[1].iter().map(bound).collect()]
     })

@@ -82,7 +82,7 @@ fn relu_backward(length: u32, style: Style) -> Case {
 
 /// The gradient is passed on or not, unrounded; where the activation is subnormal a driver that flushes it blocks the gradient.
 fn masked() -> Bound {
-    Box::new(|_, inputs, _| {
+    Box::new(|_, inputs, _, _| {
         let pairs = inputs[0].iter().zip(&inputs[1]).map(|(&activation, &grad)| {
             let [activation, grad] = [activation, grad].map(|bits| f64::from(f32::from_bits(bits)));
             let subnormal = |value: f64| value != 0.0 && value.abs() < FLUSH;
@@ -206,7 +206,7 @@ fn sgd_of(sgd: Sgd, style: Style, step: StepRow, status: [u32; 2]) -> Case {
 /// Weight decay is a product and a sum, and so is momentum: the momentum buffer is rounded four times. Nesterov adds two, the rate and
 /// the subtraction two more.
 fn updated() -> Bound {
-    Box::new(|case, inputs, _| {
+    Box::new(|case, inputs, _, _| {
         let mut bounds = of_magnitudes(&*case.op, &case.step, inputs, 8);
         bounds[3] = of_magnitudes(&*case.op, &case.step, inputs, 4).swap_remove(3);
         bounds

@@ -138,7 +138,7 @@ fn with_records(mut case: Case, op: Gather, random: &mut Random) -> Case {
 /// scale and shift are rounded twice and once on the host; then a product and a sum. With the mean negated the magnitudes add up.
 fn normalised(op: Gather) -> Bound {
     let added = Gather { mean: -op.mean, ..op };
-    Box::new(move |case, inputs, _| {
+    Box::new(move |case, inputs, _, _| {
         let mut bounds = of_magnitudes(&added, &case.step, inputs, 4);
         // Padding is 0 exactly.
         bounds[5][(case.step.count * added.image_length) as usize..].fill(0.0);
@@ -154,7 +154,7 @@ fn varied(op: GatherAugmented) -> Bound {
     const ROUNDINGS: u64 = 11;
     let GatherAugmented { gather, shape: [_, height, width], augmentation, seed } = op;
     let [scale, shift] = [1.0 / (255.0 * gather.deviation), gather.mean / gather.deviation].map(f64::from);
-    Box::new(move |case, inputs, _| {
+    Box::new(move |case, inputs, _, _| {
         let step = &case.step;
         let mut bounds: Vec<Vec<f64>> = case.op.operands().iter().map(|operand| vec![0.0; operand.length]).collect();
         let images = product(&[gather.image_length]);

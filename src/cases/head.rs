@@ -125,7 +125,7 @@ fn sum(start: Number, roundings: u64, terms: impl Iterator<Item = (Number, Numbe
 
 /// The forward sums of whole numbers are not rounded.
 pub(super) fn bound(op: ClassifierHead, style: Style) -> Bound {
-    Box::new(move |case, inputs, _| bounds(&op, style, &case.step, inputs))
+    Box::new(move |case, inputs, _, _| bounds(&op, style, &case.step, inputs))
 }
 
 fn bounds(op: &ClassifierHead, style: Style, step: &StepRow, inputs: &[Vec<u32>]) -> Vec<Vec<f64>> {

@@ -94,7 +94,7 @@ pub(super) fn labels(rows: u32, classes: u32, count: u32, random: &mut Random) -
 }
 
 fn softmax_of(op: SoftmaxCrossEntropy, count: u32, style: Style, random: &mut Random) -> Case {
-    let bound: Bound = Box::new(move |case, inputs, _| {
+    let bound: Bound = Box::new(move |case, inputs, _, _| {
         let LossBounds { rows, grads, .. } = of_inputs(op, case.step.count, inputs);
         vec![Vec::new(), Vec::new(), rows, grads]
     });
@@ -103,7 +103,7 @@ fn softmax_of(op: SoftmaxCrossEntropy, count: u32, style: Style, random: &mut Ra
 }
 
 fn cross_entropy(op: MeanCrossEntropy, count: u32, slot: u32, style: Style, random: &mut Random) -> Case {
-    let bound: Bound = Box::new(move |case, inputs, _| {
+    let bound: Bound = Box::new(move |case, inputs, _, _| {
         let LossBounds { rows, grads, magnitudes } = of_inputs(op.loss, case.step.count, inputs);
         let roundings = u64::from(op.loss.rows.div_ceil(64)) + 64 + DIVISION;
         let sum = |values: &[f64]| values.iter().sum::<f64>() / f64::from(case.step.count);
@@ -212,7 +212,7 @@ fn mean_of(op: MeanLoss, count: u32, slot: u32, style: Style) -> Case {
 
 /// The strided rows of one of 64 invocations, the 64 partial sums, the division. The other slots stay as they are.
 fn mean_bound() -> Bound {
-    Box::new(|case, inputs, _| {
+    Box::new(|case, inputs, _, _| {
         let rows = inputs[0].len() as u64;
         let mut bounds = of_magnitudes(&*case.op, &case.step, inputs, rows.div_ceil(64) + 64 + DIVISION);
         for (slot, bound) in bounds[1].iter_mut().enumerate() {

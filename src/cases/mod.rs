@@ -25,7 +25,7 @@ use sizes::Sizes;
 pub use sizes::Timed;
 
 use crate::error::{Error, Result};
-use crate::gpu::StepRow;
+use crate::gpu::{Precision, StepRow};
 use crate::ops::classifier_head::ClassifierHead;
 use crate::ops::max_pool2d::NOWHERE;
 use crate::ops::nonfinite::FINITE;
@@ -41,6 +41,7 @@ pub struct Case {
     bound: Bound,
     seed: u64,
     truth: OnceLock<Truth>,
+    half_bounds: OnceLock<Vec<Vec<f64>>>,
 }
 
 /// The values of a case, by operand.
@@ -49,14 +50,18 @@ pub struct Truth {
     pub inputs: Vec<Vec<u32>>,
     /// The reference's results; empty for what is only read.
     pub expected: Vec<Vec<f64>>,
-    /// How far each result may be from `expected`.
+    /// How far each result may be from `expected` where nothing but f32 rounds.
     pub bounds: Vec<Vec<f64>>,
 }
 
 impl Case {
     fn new(op: impl Op + 'static, style: Style, bound: Bound) -> Self {
         let step = StepRow { step: 1, epoch: 1, order_offset: 0, count: 1, slot: 0, learning_rate: 0.0 };
-        Self { op: Box::new(op), step, style, given: Vec::new(), bound, seed: 0, truth: OnceLock::new() }
+        Self::of_op(Box::new(op), step, style, Vec::new(), bound)
+    }
+
+    fn of_op(op: Box<dyn Op>, step: StepRow, style: Style, given: Vec<(&'static str, Vec<u32>)>, bound: Bound) -> Self {
+        Self { op, step, style, given, bound, seed: 0, truth: OnceLock::new(), half_bounds: OnceLock::new() }
     }
 
     fn step(self, step: StepRow) -> Self {
@@ -85,8 +90,7 @@ impl Case {
             Some(&head) => head::bound(head, Style::Integers),
             None => bound::whole_or_rounded(),
         };
-        let truth = OnceLock::new();
-        Self { op, step, style: Style::Integers, given, bound, seed: 0, truth }
+        Self::of_op(op, step, Style::Integers, given, bound)
     }
 
     /// The op's sizes and what its inputs are like.
@@ -98,9 +102,18 @@ impl Case {
         self.truth.get_or_init(|| {
             let inputs = self.inputs();
             let expected = evaluate(&*self.op, &self.step, &inputs, |value| value);
-            let bounds = (self.bound)(self, &inputs, &expected);
+            let bounds = (self.bound)(self, &inputs, &expected, Precision::F32);
             Truth { inputs, expected, bounds }
         })
+    }
+
+    /// How far each result may be from the reference, by operand, where the factors of products are rounded to `factors`.
+    pub fn bounds(&self, factors: Precision) -> &[Vec<f64>] {
+        let Truth { inputs, expected, bounds } = self.truth();
+        match factors {
+            Precision::F32 => bounds,
+            Precision::F16 => self.half_bounds.get_or_init(|| (self.bound)(self, inputs, expected, factors)),
+        }
     }
 
     /// The bits that the GPU starts from, by operand; empty for what is only written. For who needs no more of the truth, which takes

@@ -39,7 +39,7 @@ pub fn run_lowering(device: &Device, case: &Case, lowering: &Lowering) -> Result
 
     let mut outcome = Outcome::default();
     for contents in [&first, &second] {
-        outcome.compare_all(case, &contents.operands);
+        outcome.compare_all(case, lowering.factors, &contents.operands);
     }
     for (operand, (first, second)) in case.op.operands().iter().zip(first.operands.iter().zip(&second.operands)) {
         if let Some(index) = outcome::first_difference(first, second) {

@@ -2,6 +2,7 @@
 
 use super::Contents;
 use crate::cases::Case;
+use crate::gpu::Precision;
 use crate::ops::{Access, Element, Op, Operand};
 
 /// How a kernel did on a case.
@@ -33,10 +34,10 @@ impl Outcome {
         self.failure.get_or_insert(failure);
     }
 
-    /// What memory holds, as bits by operand, against what a case expects there.
-    pub fn of(case: &Case, contents: &[Vec<u32>]) -> Self {
+    /// What memory holds, as bits by operand, against what a case expects there of kernels that round to `factors`.
+    pub fn of(case: &Case, factors: Precision, contents: &[Vec<u32>]) -> Self {
         let mut outcome = Self::default();
-        outcome.compare_all(case, contents);
+        outcome.compare_all(case, factors, contents);
         outcome
     }
 
@@ -50,15 +51,15 @@ impl Outcome {
         outcome
     }
 
-    pub(super) fn compare_all(&mut self, case: &Case, contents: &[Vec<u32>]) {
-        let truth = case.truth();
+    pub(super) fn compare_all(&mut self, case: &Case, factors: Precision, contents: &[Vec<u32>]) {
+        let (truth, bounds) = (case.truth(), case.bounds(factors));
         for (place, (operand, actual)) in case.op.operands().iter().zip(contents).enumerate() {
             if operand.access == Access::Read {
                 if let Some(index) = first_difference(actual, &truth.inputs[place]) {
                     self.fail(format!("{}[{index}] is an input and was overwritten", operand.name));
                 }
             } else {
-                self.compare(operand, actual, &truth.expected[place], &truth.bounds[place]);
+                self.compare(operand, actual, &truth.expected[place], &bounds[place]);
             }
         }
     }

@@ -40,6 +40,9 @@ pub struct BenchArgs {
     /// Time them again whenever one is saved
     #[arg(long, requires = "shaders")]
     watch: bool,
+    /// What the factors of products may be rounded to: f32, or f16; sums are f32 in any case
+    #[arg(long, value_name = "f32|f16", default_value = "f32")]
+    precision: String,
     #[command(flatten)]
     device: DeviceArgs,
     /// Write the result as JSON; - for standard output, with nothing else on it
@@ -75,7 +78,7 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     let wanted = wanted(arguments)?;
     refuse_unknown(&arguments.variants, &wanted)?;
     let kernels = kernels(arguments, &wanted)?;
-    let device = open(&arguments.device, quiet)?;
+    let device = open(arguments, quiet)?;
     let mut clock = Clock::new(&device)?;
     let ceilings = Ceilings::measure(&clock)?;
     let mut report = Report { adapter: device.info().clone(), checks: device.checks(), ceilings, rows: Vec::new() };
@@ -173,7 +176,7 @@ fn bench_step(arguments: &BenchArgs, quiet: bool) -> Result<()> {
         return Err(Error::usage(format!("bench step does not go with {what}")));
     }
     arguments.step.check()?;
-    let device = open(&arguments.device, quiet)?;
+    let device = open(arguments, quiet)?;
     let mut clock = Clock::new(&device)?;
     if !quiet {
         timing(&clock);
@@ -229,7 +232,9 @@ fn kernels(arguments: &BenchArgs, wanted: &[(String, String)]) -> Result<Vec<Cus
     arguments.shaders.iter().map(|path| CustomKernel::load(path, &*example.op)).collect()
 }
 
-fn open(arguments: &DeviceArgs, quiet: bool) -> Result<Device> {
+fn open(arguments: &BenchArgs, quiet: bool) -> Result<Device> {
+    let options = arguments.device.options(arguments.precision.parse()?);
+    let arguments = &arguments.device;
     if arguments.device == Choice::Cpu {
         return Err(
             Error::usage("--device cpu has no kernels to time").with_hint("--device auto finds a software adapter")
@@ -237,7 +242,7 @@ fn open(arguments: &DeviceArgs, quiet: bool) -> Result<Device> {
     }
     let adapter = if quiet { Adapters::list().choose(&arguments.device)? } else { arguments.open()? };
     let adapter = adapter.ok_or_else(|| Error::gpu("no adapter to time").with_hint(install_hint()))?;
-    Device::open(&adapter, arguments.checks())
+    Device::open_with(&adapter, options)
 }
 
 fn heading(clock: &Clock<'_>, ceilings: &Ceilings) {

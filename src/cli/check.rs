@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use shadegrad::check::{Row, Selection, Suite};
-use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, Device, install_hint};
+use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, Device, DeviceOptions, install_hint};
 use shadegrad::ops::custom::CustomKernel;
 use shadegrad::units::count;
 use shadegrad::{Error, Result, cases};
@@ -57,6 +57,9 @@ pub struct CheckArgs {
     /// auto, or an adapter by its number or a part of its name, as `devices` lists them
     #[arg(long, default_value = "auto")]
     device: Choice,
+    /// Check the kernels as well that use what wgpu calls experimental, where the adapter has it: cooperative matrices
+    #[arg(long, conflicts_with_all = ["model", "shader"])]
+    experimental: bool,
     /// Write the result as JSON; - for standard output, with nothing else on it
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
@@ -81,7 +84,11 @@ pub fn run(arguments: &CheckArgs) -> Result<()> {
     }
     let suite = Suite::new(&Selection { ops: arguments.ops.clone(), variant: arguments.variant.clone() })?;
     let adapter = adapter(arguments)?;
-    let devices = [Device::open(&adapter, Checks::Checked)?, Device::open(&adapter, Checks::Unchecked)?];
+    let open = |checks| {
+        let options = DeviceOptions { checks, experimental: arguments.experimental, ..DeviceOptions::default() };
+        Device::open_with(&adapter, options)
+    };
+    let devices = [open(Checks::Checked)?, open(Checks::Unchecked)?];
     let started = Instant::now();
     let length: usize = devices.iter().map(|device| suite.rows(device)).sum();
     let bar = progress_bar(length as u64);

@@ -3,7 +3,7 @@
 use clap::Args;
 use shadegrad::Result;
 use shadegrad::cache_folder::cache_folder;
-use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, Device, DeviceKind, install_hint};
+use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, Device, DeviceKind, DeviceOptions, Precision, install_hint};
 
 use super::print::{say, warn};
 
@@ -16,6 +16,10 @@ pub struct DeviceArgs {
     /// Keep bounds checks and loop guards in the kernels
     #[arg(long)]
     pub checked: bool,
+
+    /// Let kernels use what wgpu calls experimental, where the adapter has it: cooperative matrices
+    #[arg(long)]
+    pub experimental: bool,
 }
 
 impl DeviceArgs {
@@ -23,10 +27,15 @@ impl DeviceArgs {
         if self.checked { Checks::Checked } else { Checks::Unchecked }
     }
 
+    /// All that they ask of a device whose kernels may round factors to `precision`.
+    pub fn options(&self, precision: Precision) -> DeviceOptions {
+        DeviceOptions { checks: self.checks(), precision, experimental: self.experimental }
+    }
+
     /// As `open_with`, the adapter ready to work.
     pub fn device(&self, header: fn(String)) -> Result<Option<Device>> {
         let Some(adapter) = self.open_with(header)? else { return Ok(None) };
-        let mut device = Device::open(&adapter, self.checks())?;
+        let mut device = Device::open_with(&adapter, self.options(Precision::F32))?;
         if let Some(folder) = cache_folder() {
             device.cache_pipelines(&folder);
         }

@@ -141,7 +141,7 @@ fn template(case: &Case, path: &PathBuf) -> Result<()> {
          //   shadegrad bench {name} --shader {0}\n//\n",
         path.display()
     );
-    text.push_str(dispatch.shader.file());
+    text.push_str(&dispatch.shader.text());
     // What is written is what will be read: it has to be whole by itself.
     let reflection = Reflection::new(name, &text)?;
     let workgroup =

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use shadegrad::cache_folder::cache_folder;
 use shadegrad::data::{DataSpec, Dataset, Loaded, Options};
-use shadegrad::gpu::{Adapter, DeviceKind};
+use shadegrad::gpu::{Adapter, DeviceKind, Precision};
 use shadegrad::machine::GpuOptions;
 use shadegrad::ops::custom::CustomKernel;
 use shadegrad::ops::{Selection, Tuned};
@@ -95,6 +95,9 @@ pub struct TrainArgs {
     /// Continue a run; the end is the same bit for bit as without the interruption
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config"])]
     resume: Option<PathBuf>,
+    /// What the factors of products may be rounded to, where that is faster: f32, or f16; sums are f32 in any case [default: f32]
+    #[arg(long, value_name = "f32|f16")]
+    precision: Option<String>,
     /// Run a kernel of your own in place of ours, once it has passed `check`; may be given for several ops
     #[arg(long = "kernel", value_name = "OP=FILE.wgsl")]
     kernels: Vec<String>,
@@ -127,6 +130,9 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         Some(adapter) => accept(adapter, gpu_options.selection.custom())?,
         None if !gpu_options.selection.custom().is_empty() => {
             return Err(Error::usage("a kernel of your own needs an adapter (got the CPU reference)"));
+        }
+        None if plan.settings.precision != Precision::F32 => {
+            return Err(Error::usage("--precision needs an adapter (got the CPU reference, which is f64 throughout)"));
         }
         None => {}
     }

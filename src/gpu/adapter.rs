@@ -80,6 +80,7 @@ impl Adapter {
             ("timestamp-query-inside-passes", wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
             ("shader-f16", wgpu::Features::SHADER_F16),
             ("subgroup", wgpu::Features::SUBGROUP),
+            ("cooperative-matrix", wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
             ("pipeline-cache", wgpu::Features::PIPELINE_CACHE),
             ("immediates", wgpu::Features::IMMEDIATES),
         ]

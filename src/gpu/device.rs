@@ -8,14 +8,18 @@ use super::created::Counters;
 use super::kernel::{Checks, Kernels};
 use super::pipelines::Pipelines;
 use super::readback::Readback;
-use super::{Adapter, AdapterInfo, Buffer, DeviceKind, Encoder, Workgroup};
+use super::{
+    Adapter, AdapterInfo, Buffer, CooperativeMatrix, DeviceKind, DeviceOptions, Encoder, Feature, Precision, Workgroup,
+};
 use crate::error::{Error, Result};
 
 /// An open adapter. One thread works with it; others only help to build kernels.
 pub struct Device {
     info: AdapterInfo,
-    checks: Checks,
-    subgroup_lanes: u32,
+    options: DeviceOptions,
+    /// Of the smallest subgroup that a kernel may find itself in, and of the largest.
+    subgroup_lanes: [u32; 2],
+    cooperative_matrices: Vec<CooperativeMatrix>,
     pub(super) inner: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) kernels: Kernels,
@@ -28,8 +32,13 @@ pub struct Device {
 }
 
 /// Features that are asked for where they are there; none costs anything until it is used.
-const WANTED: wgpu::Features =
-    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP).union(wgpu::Features::PIPELINE_CACHE);
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
+    .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::PIPELINE_CACHE);
+
+/// The same where experimental features may be.
+const EXPERIMENTAL: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 
 /// Work handed to the GPU.
 #[derive(Clone, Debug)]
@@ -45,11 +54,36 @@ impl Device {
     /// # Errors
     /// What the driver refuses.
     pub fn open(adapter: &Adapter, checks: Checks) -> Result<Self> {
+        Self::open_with(adapter, DeviceOptions { checks, ..DeviceOptions::default() })
+    }
+
+    /// The same with more than bounds checks to choose.
+    ///
+    /// # Errors
+    /// f16 where the adapter has none; what the driver refuses.
+    pub fn open_with(adapter: &Adapter, options: DeviceOptions) -> Result<Self> {
+        let wanted = if options.experimental { WANTED | EXPERIMENTAL } else { WANTED };
+        let features = adapter.inner.features() & wanted;
+        if options.precision == Precision::F16 && !features.contains(wgpu::Features::SHADER_F16) {
+            let name = &adapter.info.name;
+            return Err(Error::gpu(format!("{name} has no f16")).with_hint("--precision f32 runs everywhere"));
+        }
+        let cooperative_matrices = match features.contains(EXPERIMENTAL) {
+            true => {
+                let all = adapter.inner.cooperative_matrix_properties();
+                all.iter().filter_map(CooperativeMatrix::new).collect()
+            }
+            false => Vec::new(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadegrad"),
-            required_features: adapter.inner.features() & WANTED,
+            required_features: features,
             required_limits: adapter.inner.limits(),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            experimental_features: match options.experimental {
+                // SAFETY: whoever asks for them is told that they may be wrong; what is computed with them is checked before it is chosen.
+                true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+                false => wgpu::ExperimentalFeatures::disabled(),
+            },
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             trace: wgpu::Trace::Off,
         };
@@ -67,11 +101,12 @@ impl Device {
         });
         let uncaptured = Arc::clone(&trouble);
         inner.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&uncaptured, error.to_string())));
-        let subgroup_lanes = adapter.inner.get_info().subgroup_min_size;
+        let info = adapter.inner.get_info();
         Ok(Self {
             info: adapter.info.clone(),
-            checks,
-            subgroup_lanes,
+            options,
+            subgroup_lanes: [info.subgroup_min_size, info.subgroup_max_size],
+            cooperative_matrices,
             inner,
             queue,
             kernels: Kernels::default(),
@@ -87,12 +122,31 @@ impl Device {
     }
 
     pub fn checks(&self) -> Checks {
-        self.checks
+        self.options.checks
     }
 
-    /// Lanes of the smallest subgroup that a kernel may find itself in; 0 where kernels have no subgroup operations.
-    pub fn subgroup_lanes(&self) -> u32 {
-        if self.inner.features().contains(wgpu::Features::SUBGROUP) { self.subgroup_lanes } else { 0 }
+    /// The least that kernels chosen for their speed may round factors to.
+    pub fn precision(&self) -> Precision {
+        self.options.precision
+    }
+
+    /// Whether kernels may use a feature.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.inner.features().contains(match feature {
+            Feature::Subgroups => wgpu::Features::SUBGROUP,
+            Feature::F16 => wgpu::Features::SHADER_F16,
+            Feature::CooperativeMatrices => EXPERIMENTAL,
+        })
+    }
+
+    /// Lanes of the smallest subgroup that a kernel may find itself in, and of the largest; 0 where kernels have no subgroup operations.
+    pub fn subgroup_lanes(&self) -> [u32; 2] {
+        if self.has(Feature::Subgroups) { self.subgroup_lanes } else { [0; 2] }
+    }
+
+    /// The matrices that its subgroups multiply.
+    pub fn cooperative_matrices(&self) -> &[CooperativeMatrix] {
+        &self.cooperative_matrices
     }
 
     /// Bytes that one storage binding, and so one tensor, may have.

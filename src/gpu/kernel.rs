@@ -11,11 +11,12 @@ use super::{Device, Dispatch, MAX_STORAGE_BUFFERS, Workgroup};
 use crate::error::{Error, Result};
 
 /// Whether wgpu adds bounds checks and loop guards to the kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checks {
     /// An index out of range reads or writes some valid element.
     Checked,
     /// Nothing is added. Only for kernels of this crate, which the test-suite runs both ways with guard bands.
+    #[default]
     Unchecked,
 }
 
@@ -103,11 +104,8 @@ impl Device {
             )));
         }
 
-        if reflection.needs_subgroups && self.subgroup_lanes() == 0 {
-            return Err(Error::usage(format!(
-                "{} has subgroup operations, the adapter has none",
-                dispatch.shader.name
-            )));
+        if let Some(missing) = reflection.needs.iter().find(|feature| !self.has(**feature)) {
+            return Err(Error::usage(format!("{} has {}, the adapter has none", dispatch.shader.name, missing.name())));
         }
         let limits = self.inner.limits();
         let Workgroup { invocations, bytes } = reflection.workgroup(&entry.name, &dispatch.constants)?;

@@ -2,8 +2,10 @@
 
 mod adapter;
 mod buffer;
+mod cooperative_matrix;
 mod created;
 mod device;
+mod device_options;
 mod kernel;
 mod pipelines;
 mod program;
@@ -13,12 +15,14 @@ mod timing;
 
 pub use adapter::{Adapter, AdapterInfo, AdapterLimits, Adapters, Choice, DeviceKind, install_hint};
 pub use buffer::{Buffer, BufferSlice};
+pub use cooperative_matrix::CooperativeMatrix;
 pub use created::Created;
 pub use device::{Device, Submission};
+pub use device_options::{DeviceOptions, Precision};
 pub use kernel::Checks;
 pub(crate) use program::params;
 pub use program::{Dispatch, Params, ParamsField, Program, StepRow, StepTable};
-pub use shader::{Access, Binding, COMMON, Constant, EntryPoint, Field, Reflection, Shader, Workgroup};
+pub use shader::{Access, Binding, COMMON, Constant, EntryPoint, Feature, Field, Part, Reflection, Shader, Workgroup};
 pub use timing::{Span, Stamps};
 
 /// Commands being recorded for one submit.

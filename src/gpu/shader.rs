@@ -1,7 +1,7 @@
 //! A WGSL file and what naga reads out of it: bindings, params, workgroup sizes, tile constants. Read once, never typed twice.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,21 +14,32 @@ use crate::error::{Error, Result};
 /// Appended to every shader file.
 pub const COMMON: &str = include_str!("../../shaders/common.wgsl");
 
+/// How a line begins that says what a file needs of the language beyond WGSL's core.
+const DIRECTIVE: &str = "enable ";
+
 /// What WGSL wants at the head of a file with subgroup operations.
 const ENABLE_SUBGROUPS: &str = "enable subgroups;";
 
-/// A WGSL file of `shaders/`, named after it; parsed at its first use.
+/// A WGSL file of `shaders/` and those that it shares with others, named after them; parsed at its first use.
 pub struct Shader {
     pub name: &'static str,
     file: &'static str,
+    parts: &'static [Part],
     /// Whether it is one of `shaders/`, which the suite has run between guard bands.
     pub(super) is_ours: bool,
     reflection: OnceLock<Reflection>,
 }
 
+/// A file that several shaders are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub name: &'static str,
+    pub text: &'static str,
+}
+
 impl Shader {
-    pub const fn new(name: &'static str, file: &'static str) -> Self {
-        Self { name, file, is_ours: true, reflection: OnceLock::new() }
+    pub const fn new(name: &'static str, file: &'static str, parts: &'static [Part]) -> Self {
+        Self { name, file, parts, is_ours: true, reflection: OnceLock::new() }
     }
 
     /// A shader from a text that is not compiled in; it and what naga read out of it stay for the rest of the process.
@@ -40,20 +51,42 @@ impl Shader {
         static READ: AtomicUsize = AtomicUsize::new(0);
         let reflection = OnceLock::from(Reflection::new(name, file)?);
         let name = format!("{name} ({})", READ.fetch_add(1, Ordering::Relaxed)).leak();
-        Ok(Box::leak(Box::new(Self { name, file: file.to_string().leak(), is_ours: false, reflection })))
+        Ok(Box::leak(Box::new(Self { name, file: file.to_string().leak(), parts: &[], is_ours: false, reflection })))
     }
 
     pub fn reflection(&self) -> &Reflection {
-        self.reflection.get_or_init(|| match Reflection::new(self.name, self.file) {
+        self.reflection.get_or_init(|| match Reflection::new(self.name, &self.text()) {
             Ok(reflection) => reflection,
             // Not reachable from outside: the file is compiled in, and tests/shaders.rs parses every one.
             Err(error) => panic!("shaders/{}.wgsl: {error}", self.name),
         })
     }
 
-    /// The file's own text, without common.wgsl.
+    /// The text of its own file.
     pub fn file(&self) -> &'static str {
         self.file
+    }
+
+    /// The files that it is made with, common.wgsl left out.
+    pub fn parts(&self) -> &'static [Part] {
+        self.parts
+    }
+
+    /// The text of all its files, without common.wgsl. Directives stand first, as WGSL wants them; else every line of its own file keeps its place.
+    pub fn text(&self) -> String {
+        let texts = std::iter::once(self.file).chain(self.parts.iter().map(|part| part.text));
+        let (mut directives, mut text) = (BTreeSet::new(), String::new());
+        for line in texts.flat_map(|text| text.lines().chain([""])) {
+            match line.starts_with(DIRECTIVE) {
+                true => directives.insert(line),
+                false => {
+                    text.push_str(line);
+                    true
+                }
+            };
+            text.push('\n');
+        }
+        directives.into_iter().collect::<Vec<_>>().join(" ") + &text
     }
 
     /// A tile size or another count that the file declares.
@@ -68,6 +101,37 @@ impl Shader {
 impl std::fmt::Debug for Shader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shader({})", self.name)
+    }
+}
+
+/// What kernels may need that not every device has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    Subgroups,
+    /// Numbers in half precision.
+    F16,
+    /// Matrices that the lanes of a subgroup have between them.
+    CooperativeMatrices,
+}
+
+impl Feature {
+    pub const ALL: [Self; 3] = [Self::Subgroups, Self::F16, Self::CooperativeMatrices];
+
+    /// The words used in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Subgroups => "subgroup operations",
+            Self::F16 => "f16",
+            Self::CooperativeMatrices => "cooperative matrices",
+        }
+    }
+
+    fn capability(self) -> Capabilities {
+        match self {
+            Self::Subgroups => Capabilities::SUBGROUP,
+            Self::F16 => Capabilities::SHADER_FLOAT16,
+            Self::CooperativeMatrices => Capabilities::COOPERATIVE_MATRIX,
+        }
     }
 }
 
@@ -140,8 +204,8 @@ pub struct Workgroup {
 pub struct Reflection {
     /// The whole source as naga takes it, common.wgsl included.
     pub source: String,
-    /// Whether it has subgroup operations, which a device may not have.
-    pub needs_subgroups: bool,
+    /// What it needs that a device may not have.
+    pub needs: Vec<Feature>,
     pub entry_points: Vec<EntryPoint>,
     pub constants: BTreeMap<String, Constant>,
     module: naga::Module,
@@ -149,27 +213,36 @@ pub struct Reflection {
 }
 
 impl Reflection {
-    /// Parses and validates `file` with common.wgsl appended. `name` is for messages.
+    /// Parses and validates `text` with common.wgsl appended. `name` is for messages.
     ///
     /// # Errors
     /// What naga says, with the line.
-    pub fn new(name: &str, file: &str) -> Result<Self> {
+    pub fn new(name: &str, text: &str) -> Result<Self> {
         // naga knows the operations, but not yet the directive that WGSL wants before them; every line stays where it is.
-        let source = format!("{file}\n{COMMON}").replace(ENABLE_SUBGROUPS, "");
+        let source = format!("{text}\n{COMMON}").replace(ENABLE_SUBGROUPS, "");
         let module =
             wgsl::parse_str(&source).map_err(|error| invalid(&error.emit_to_string_with_path(&source, name)))?;
-        let validator = |capabilities| Validator::new(ValidationFlags::all(), capabilities);
-        let info = validator(Capabilities::default() | Capabilities::SUBGROUP)
-            .validate(&module)
-            .map_err(|error| invalid(&error.emit_to_string_with_path(&source, name)))?;
-        let needs_subgroups = validator(Capabilities::default()).validate(&module).is_err();
+        let validate = |features: &[Feature]| {
+            let capabilities = features.iter().map(|feature| feature.capability());
+            let capabilities = capabilities.fold(Capabilities::default(), Capabilities::union);
+            Validator::new(ValidationFlags::all(), capabilities).validate(&module).map_err(Box::new)
+        };
+        let info = validate(&Feature::ALL).map_err(|error| invalid(&error.emit_to_string_with_path(&source, name)))?;
+        let mut needs = Vec::new();
+        if validate(&[]).is_err() {
+            needs.extend(Feature::ALL);
+            needs.retain(|left_out| {
+                let others: Vec<_> = Feature::ALL.into_iter().filter(|feature| feature != left_out).collect();
+                validate(&others).is_err()
+            });
+        }
         let entry_points = module.entry_points.iter().enumerate().map(|(index, entry)| EntryPoint {
             name: entry.name.clone(),
             bindings: bindings(&module, &source, info.get_entry_point(index)),
         });
         let entry_points = entry_points.collect();
         let constants = constants(&module);
-        Ok(Self { source, needs_subgroups, entry_points, constants, module, info })
+        Ok(Self { source, needs, entry_points, constants, module, info })
     }
 
     pub fn entry_point(&self, name: &str) -> Option<&EntryPoint> {

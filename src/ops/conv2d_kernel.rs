@@ -1,6 +1,6 @@
 //! The kernels that convolutions and their gradients are computed with: which tile, in which slices.
 
-use super::shared_tile::{Product, SharedTile};
+use super::shared_tile::{Product, Shaders, SharedTile, tile_shaders, with_tiles};
 use super::split::Slices;
 use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES, shader};
 use crate::error::Result;
@@ -11,7 +11,7 @@ pub(super) static PLAIN_SHADER: Shader = shader!("conv2d");
 static TILED_SHADER: Shader = shader!("conv2d_tiled");
 static SUBGROUP_SHADER: Shader = shader!("conv2d_subgroup");
 static SUBGROUP_VEC2_SHADER: Shader = shader!("conv2d_subgroup_vec2");
-static IMPLICIT_GEMM_SHADER: Shader = shader!("conv2d_implicit_gemm");
+static IMPLICIT_GEMM_SHADERS: Shaders = tile_shaders!("conv2d_implicit_gemm");
 
 /// The name of the variant whose invocations compute a tile each.
 pub(super) const TILED: &str = "tiled";
@@ -32,12 +32,10 @@ const MAX_STEPS: u32 = 4;
 /// The name of the variant of [`SUBGROUP`] that loads rows two values at a time.
 pub(super) const SUBGROUP_VEC2: &str = "subgroup_vec2";
 
-/// The kernels that can compute a shape, by what they ask of it; the last are as many as there are tiles that suit it.
-static VARIANTS_OF_PAIRS: [&str; 7] =
-    [PLAIN, TILED, SUBGROUP, SUBGROUP_VEC2, "implicit_gemm_32", "implicit_gemm_64", "implicit_gemm_128"];
-static VARIANTS_OF_ROWS: [&str; 6] =
-    [PLAIN, TILED, SUBGROUP, "implicit_gemm_32", "implicit_gemm_64", "implicit_gemm_128"];
-static VARIANTS_OF_ALL: [&str; 5] = [PLAIN, TILED, "implicit_gemm_32", "implicit_gemm_64", "implicit_gemm_128"];
+/// The kernels that can compute a shape, by what they ask of it and by how many sizes of tiles suit it.
+static VARIANTS_OF_PAIRS: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, TILED, SUBGROUP, SUBGROUP_VEC2]);
+static VARIANTS_OF_ROWS: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, TILED, SUBGROUP]);
+static VARIANTS_OF_ALL: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, TILED]);
 
 params! {
     Conv2dParams {
@@ -104,11 +102,11 @@ impl Kernel<'_> {
         let Window { stride, dilation, kernel_size, .. } = self.shape.window;
         let tiles = SharedTile::suiting(self.product::<N>());
         if stride != [1; 2] || dilation[1] != 1 || kernel_size[1] > MAX_KERNEL_WIDTH {
-            &VARIANTS_OF_ALL[..2 + tiles]
+            VARIANTS_OF_ALL[tiles]
         } else if dilation[0] != 1 || widths.iter().any(|width| width % 2 == 1) {
-            &VARIANTS_OF_ROWS[..3 + tiles]
+            VARIANTS_OF_ROWS[tiles]
         } else {
-            &VARIANTS_OF_PAIRS[..4 + tiles]
+            VARIANTS_OF_PAIRS[tiles]
         }
     }
 
@@ -128,7 +126,9 @@ impl Kernel<'_> {
         let constants = [&tile.constants(), overrides].concat();
         let invocations = tile.invocations(product);
         let entry_point = self.entry_points[3];
-        Ok(self.summed::<N>(&IMPLICIT_GEMM_SHADER, entry_point, invocations, tile.slices(product), &constants))
+        let (shader, slices) = (tile.shader(&IMPLICIT_GEMM_SHADERS), tile.slices(product));
+        let lowering = self.summed::<N>(shader, entry_point, invocations, slices, &constants);
+        Ok(Lowering { factors: tile.factors(), ..lowering })
     }
 
     /// A result an invocation, of the first of the last `N` operands, which it writes.

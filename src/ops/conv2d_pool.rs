@@ -3,6 +3,7 @@
 use super::conv2d::Conv2dForward;
 use super::conv2d_kernel::{SUBGROUP_WORKGROUP, TILED, even_tile};
 use super::max_pool2d::MaxPool2dForward;
+use super::shared_tile::with_tiles;
 use super::{Arguments, Lowering, MAX_TERMS, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
 use crate::error::Result;
 use crate::geometry::{Conv2d, Pool2d, Window, product};
@@ -17,9 +18,8 @@ const MAX_CHANNELS: u32 = 8;
 const MAX_PAIRS: u32 = 5;
 const MAX_KERNEL_WIDTH: u32 = 8;
 
-/// Those after the first [`VARIANTS_TOGETHER`] are as many as there are tiles that suit the convolution.
-static VARIANTS: [&str; 6] = [PLAIN, TILED, SUBGROUP, "implicit_gemm_32", "implicit_gemm_64", "implicit_gemm_128"];
-const VARIANTS_TOGETHER: usize = 3;
+/// By how many sizes of tiles suit the convolution.
+static VARIANTS: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, TILED, SUBGROUP]);
 
 params! {
     ConvPoolParams {
@@ -101,7 +101,7 @@ impl Op for Conv2dReluMaxPool2dForward {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &VARIANTS[..VARIANTS_TOGETHER + self.tiles_apart()]
+        VARIANTS[self.tiles_apart()]
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {

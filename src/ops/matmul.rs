@@ -1,21 +1,21 @@
 //! Matrix product with both transposes: a linear layer's forward, grad_input and grad_weight. Source: PyTorch torch.matmul.
 
-use super::shared_tile::{Product, SharedTile};
+use super::shared_tile::{Product, Shaders, SharedTile, tile_shaders, with_tiles};
 use super::split::Slices;
 use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader};
 use crate::error::Result;
 use crate::geometry::{Matmul as Shape, product};
-use crate::gpu::{Dispatch, Shader, StepRow, params};
+use crate::gpu::{Dispatch, Precision, Shader, StepRow, params};
 use crate::reference;
 
 static PLAIN_SHADER: Shader = shader!("matmul");
 static TILED_SHADER: Shader = shader!("matmul_tiled");
 static SUBGROUP_SHADER: Shader = shader!("matmul_subgroup");
-static SHARED_SHADER: Shader = shader!("matmul_shared");
+static SHARED_SHADERS: Shaders = tile_shaders!("matmul_shared");
 
-/// The kernels that can compute a shape; the last are as many as there are tiles that suit it.
-static VARIANTS: [&str; 6] = [PLAIN, "tiled", SUBGROUP, "shared_32", "shared_64", "shared_128"];
-static WITHOUT_SUBGROUPS: [&str; 5] = [PLAIN, "tiled", "shared_32", "shared_64", "shared_128"];
+/// The kernels that can compute a shape, by how many sizes of tiles suit it.
+static VARIANTS: [&[&str]; 4] = with_tiles!("shared_", [PLAIN, "tiled", SUBGROUP]);
+static WITHOUT_SUBGROUPS: [&[&str]; 4] = with_tiles!("shared_", [PLAIN, "tiled"]);
 
 /// Rows of a tile of the subgroup variant, as the shader has it.
 const TILE_M: u32 = 32;
@@ -74,7 +74,7 @@ impl Op for Matmul {
         let tiles = SharedTile::suiting(Product { m, k, n });
         let fours = k.is_multiple_of(4) && n.is_multiple_of(4) && (!transpose_a || m.is_multiple_of(4));
         // Of a smaller matrix most of a tile would be computed for nothing.
-        if fours && m > TILE_M / 2 { &VARIANTS[..3 + tiles] } else { &WITHOUT_SUBGROUPS[..2 + tiles] }
+        if fours && m > TILE_M / 2 { VARIANTS[tiles] } else { WITHOUT_SUBGROUPS[tiles] }
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
@@ -82,6 +82,7 @@ impl Op for Matmul {
         let transposed = [("TRANSPOSE_A", transpose_a.into()), ("TRANSPOSE_B", transpose_b.into())];
         let mut constants = Vec::new();
         let mut slices = Slices::new(k, 1);
+        let mut factors = Precision::F32;
         let (shader, entry_point, results) = match variant {
             PLAIN => (&PLAIN_SHADER, "matmul", u64::from(m) * u64::from(n)),
             "tiled" => {
@@ -99,8 +100,8 @@ impl Op for Matmul {
             _ => {
                 let (tile, product) = (SharedTile::of_op(self, variant)?, Product { m, k, n });
                 constants = [&tile.constants(), &transposed[..]].concat();
-                slices = tile.slices(product);
-                (&SHARED_SHADER, "matmul_shared", tile.invocations(product))
+                (slices, factors) = (tile.slices(product), tile.factors());
+                (tile.shader(&SHARED_SHADERS), "matmul_shared", tile.invocations(product))
             }
         };
         let (a_stride_m, a_stride_k) = if transpose_a { (1, m) } else { (k, 1) };
@@ -108,10 +109,11 @@ impl Op for Matmul {
         let Slices { slices: count, slice_length } = slices;
         let params =
             MatmulParams { m, k, n, a_stride_m, a_stride_k, b_stride_k, b_stride_n, slices: count, slice_length };
-        Ok(slices.lower([(product(&[m, n]), 2)], 3, |[output]| {
+        let lowering = slices.lower([(product(&[m, n]), 2)], 3, |[output]| {
             let bindings = [("a", 0), ("b", 1), ("output", output)];
             Dispatch::specialised(shader, entry_point, &params, &bindings, u64::from(count) * results, &constants)
-        }))
+        });
+        Ok(Lowering { factors, ..lowering })
     }
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {

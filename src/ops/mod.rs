@@ -35,7 +35,7 @@ pub use selection::{Selection, Tuned, choose, is_candidate, runs_on};
 pub use split::MAX_TERMS;
 
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, StepRow};
+use crate::gpu::{Dispatch, Precision, StepRow};
 
 /// The name of the variant that every op has: the one to read, and the oracle for the others.
 pub const PLAIN: &str = "plain";
@@ -98,6 +98,8 @@ pub struct Lowering {
     pub dispatches: Vec<Dispatch>,
     /// Elements of each scratch buffer.
     pub scratch: Vec<usize>,
+    /// What they round the factors of products to.
+    pub factors: Precision,
 }
 
 impl Lowering {
@@ -112,7 +114,7 @@ impl Lowering {
 
 impl From<Dispatch> for Lowering {
     fn from(dispatch: Dispatch) -> Self {
-        Self { dispatches: vec![dispatch], scratch: Vec::new() }
+        Self { dispatches: vec![dispatch], scratch: Vec::new(), factors: Precision::F32 }
     }
 }
 
@@ -121,10 +123,17 @@ fn unknown_variant(op: &dyn Op, variant: &str) -> Error {
     Error::usage(format!("{} has no variant {variant} (expected {})", op.name(), op.variants().join(", ")))
 }
 
-/// The shader file of an op.
+/// The shader of an op: its file, and those that it is made with.
 macro_rules! shader {
-    ($name:literal) => {
-        $crate::gpu::Shader::new($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))
+    ($name:literal $(, $part:literal)*) => {
+        $crate::gpu::Shader::new(
+            concat!($name $(, "+", $part)*),
+            include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            &[$($crate::gpu::Part {
+                name: $part,
+                text: include_str!(concat!("../../shaders/", $part, ".wgsl")),
+            }),*],
+        )
     };
 }
 use shader;

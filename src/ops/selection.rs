@@ -8,7 +8,7 @@ use super::custom::CustomKernel;
 use super::shared_tile::SharedTile;
 use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES};
 use crate::error::Result;
-use crate::gpu::{Device, DeviceKind};
+use crate::gpu::{Device, DeviceKind, Precision};
 
 /// Variants that were chosen for ops of certain shapes, by op and [`Op::shape`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,17 +90,20 @@ pub fn choose(op: &dyn Op, device: Option<&Device>) -> &'static str {
     op.variants().iter().rfind(runs).copied().unwrap_or(PLAIN)
 }
 
-/// Whether a variant may be the one that runs an op fastest on a device. On a software adapter workgroup memory is memory like any other,
-/// and a barrier a switch between invocations.
+/// Whether a variant may be the one that runs an op fastest on a device, to the precision that was asked for. On a software adapter workgroup memory
+/// is memory like any other, and a barrier a switch between invocations: of the tiles in it only those are for it that round as nothing else does.
 pub fn is_candidate(device: &Device, variant: &str) -> bool {
-    let is_made_for = device.info().kind != DeviceKind::Software || SharedTile::of_variant(variant).is_none();
+    let is_software = device.info().kind == DeviceKind::Software;
+    let is_made_for = SharedTile::of_variant(variant)
+        .is_none_or(|tile| tile.factors() >= device.precision() && (!is_software || tile.factors() < Precision::F32));
     is_made_for && runs_on(device, variant)
 }
 
 /// Whether a device has what a variant needs.
 pub fn runs_on(device: &Device, variant: &str) -> bool {
-    let has_subgroups = !needs_subgroups(variant) || device.subgroup_lanes() >= SUBGROUP_LANES;
-    has_subgroups && SharedTile::of_variant(variant).is_none_or(|tile| tile.fits(device))
+    let [lanes, _] = device.subgroup_lanes();
+    let has_subgroups = !needs_subgroups(variant) || lanes >= SUBGROUP_LANES;
+    has_subgroups && SharedTile::of_variant(variant).is_none_or(|tile| tile.runs_on(device))
 }
 
 /// Whether it is [`SUBGROUP`] or a variant of that, which has its name before its own.

@@ -3,19 +3,82 @@
 use super::split::{BUSY_WORKGROUPS, Slices};
 use super::{Op, unknown_variant};
 use crate::error::Result;
-use crate::gpu::{Device, Workgroup};
+use crate::gpu::{CooperativeMatrix, Device, Feature, Precision, Shader, Workgroup};
 
-/// What the names of matmul's variants with such tiles begin with; the side of the tile follows.
+/// What the names of matmul's variants with such tiles begin with; the tile's own follows.
 const SHARED: &str = "shared_";
 
 /// The same for convolutions that are computed as matrix products.
 const IMPLICIT_GEMM: &str = "implicit_gemm_";
 
-/// Terms of a slab, as the shaders have it.
+/// The variants of an op for each number of [`SharedTile::suiting`] tiles: its own, then those with tiles under their first name. Those that round the
+/// factors come last, so that where they may be chosen they are.
+macro_rules! with_tiles {
+    ($first:literal, [$($own:expr),*]) => {
+        [
+            &[$($own),*],
+            &[$($own,)* concat!($first, "32"), concat!($first, "32_f16")],
+            &[
+                $($own,)*
+                concat!($first, "32"),
+                concat!($first, "64"),
+                concat!($first, "cooperative_8x8"),
+                concat!($first, "32_f16"),
+                concat!($first, "64_f16"),
+                concat!($first, "cooperative_8x8_f16"),
+                concat!($first, "cooperative_16x16_f16"),
+            ],
+            &[
+                $($own,)*
+                concat!($first, "32"),
+                concat!($first, "64"),
+                concat!($first, "cooperative_8x8"),
+                concat!($first, "128"),
+                concat!($first, "32_f16"),
+                concat!($first, "64_f16"),
+                concat!($first, "128_f16"),
+                concat!($first, "cooperative_8x8_f16"),
+                concat!($first, "cooperative_16x16_f16"),
+            ],
+        ]
+    };
+}
+pub(super) use with_tiles;
+
+/// The shaders of one file for every [`Core`]: of registers and of cooperative matrices.
+macro_rules! tile_shaders {
+    ($name:literal) => {
+        $crate::ops::shared_tile::Shaders {
+            registers: shader!($name, "tile", "tile_registers", "factors_f32"),
+            registers_f16: shader!($name, "tile", "tile_registers", "factors_f16"),
+            cooperative_8x8: shader!($name, "tile", "tile_cooperative", "cooperative_8x8", "factors_f32"),
+            cooperative_8x8_f16: shader!($name, "tile", "tile_cooperative", "cooperative_8x8", "factors_f16"),
+            cooperative_16x16_f16: shader!($name, "tile", "tile_cooperative", "cooperative_16x16", "factors_f16"),
+        }
+    };
+}
+pub(super) use tile_shaders;
+
+/// See [`tile_shaders`].
+pub struct Shaders {
+    pub registers: Shader,
+    pub registers_f16: Shader,
+    pub cooperative_8x8: Shader,
+    pub cooperative_8x8_f16: Shader,
+    pub cooperative_16x16_f16: Shader,
+}
+
+/// Terms of a slab that is multiplied in registers, as the shader has it.
 const TILE_K: u32 = 8;
 
-/// Side of a block of results that an invocation has in registers.
+/// Side of a block of results that an invocation has in registers, and length of a quad.
 const BLOCK: u32 = 4;
+
+/// Elements that rows of a slab for cooperative matrices are longer than they need to be, as the shader has it.
+const PADDING: u32 = 8;
+
+/// Lanes of the largest subgroup that the shaders with cooperative matrices leave room for.
+const MOST_LANES: u32 = 64;
 
 /// Rows, terms and columns of a product (m, k) × (k, n).
 #[derive(Clone, Copy, Debug)]
@@ -29,16 +92,24 @@ pub struct Product {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedTile {
     side: u32,
-    /// Blocks of an invocation along m and along n.
-    blocks: [u32; 2],
+    core: Core,
+    factors: Precision,
 }
 
-/// The smallest first. More results an invocation need fewer loads for each, and leave room for fewer invocations.
-const TILES: [SharedTile; 3] = [
-    SharedTile { side: 32, blocks: [1, 1] },
-    SharedTile { side: 64, blocks: [1, 2] },
-    SharedTile { side: 128, blocks: [2, 2] },
-];
+/// How slabs are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Core {
+    /// By each invocation, which has so many blocks of results along m and along n.
+    Registers([u32; 2]),
+    /// By subgroups, whose matrices have sides of so many.
+    Cooperative(u32),
+}
+
+/// In registers, the smallest first. More results an invocation need fewer loads for each, and leave room for fewer invocations.
+const SIDES: [(u32, [u32; 2]); 3] = [(32, [1, 1]), (64, [1, 2]), (128, [2, 2])];
+
+/// Side of a tile of cooperative matrices.
+const COOPERATIVE_SIDE: u32 = 64;
 
 impl SharedTile {
     /// The tile of one of an op's variants.
@@ -52,19 +123,30 @@ impl SharedTile {
 
     /// The tile that a variant has, which is named after it.
     pub fn of_variant(variant: &str) -> Option<Self> {
-        let side: u32 = variant.strip_prefix(SHARED).or_else(|| variant.strip_prefix(IMPLICIT_GEMM))?.parse().ok()?;
-        TILES.into_iter().find(|tile| tile.side == side)
+        let name = variant.strip_prefix(SHARED).or_else(|| variant.strip_prefix(IMPLICIT_GEMM))?;
+        let (name, factors) = name.strip_suffix("_f16").map_or((name, Precision::F32), |name| (name, Precision::F16));
+        let (side, core) = match name {
+            "cooperative_8x8" => (COOPERATIVE_SIDE, Core::Cooperative(8)),
+            "cooperative_16x16" => (COOPERATIVE_SIDE, Core::Cooperative(16)),
+            _ => {
+                let wanted: u32 = name.parse().ok()?;
+                let &(side, blocks) = SIDES.iter().find(|(side, _)| *side == wanted)?;
+                (side, Core::Registers(blocks))
+            }
+        };
+        Some(Self { side, core, factors })
     }
 
     /// How many tiles, the smallest first, suit a product: at least half of each side is computed for something, and a larger tile leaves
     /// enough of them to keep a device busy.
     pub fn suiting(product: Product) -> usize {
-        let suits = |tile: &Self| {
-            let is_filled = product.k >= TILE_K && product.m.min(product.n) >= tile.side / 2;
+        let suits = |&&(side, blocks): &&(u32, [u32; 2])| {
+            let tile = Self { side, core: Core::Registers(blocks), factors: Precision::F32 };
+            let is_filled = product.k >= TILE_K && product.m.min(product.n) >= side / 2;
             let workgroups = || tile.tiles(product) * u64::from(tile.slices(product).slices);
-            is_filled && (*tile == TILES[0] || workgroups() >= BUSY_WORKGROUPS.into())
+            is_filled && (side == SIDES[0].0 || workgroups() >= BUSY_WORKGROUPS.into())
         };
-        TILES.iter().take_while(|tile| suits(tile)).count()
+        SIDES.iter().take_while(suits).count()
     }
 
     /// Where few tiles alone would leave most of a device idle, their sums are cut.
@@ -77,30 +159,66 @@ impl SharedTile {
         self.tiles(product) * u64::from(self.lanes())
     }
 
-    /// The values of the shaders' overrides.
-    pub fn constants(self) -> [(&'static str, u32); 4] {
-        let [blocks_m, blocks_n] = self.blocks;
-        [("WORKGROUP_SIZE", self.lanes()), ("TILE", self.side), ("BLOCKS_M", blocks_m), ("BLOCKS_N", blocks_n)]
+    /// The one that computes it.
+    pub fn shader(self, shaders: &'static Shaders) -> &'static Shader {
+        match (self.core, self.factors) {
+            (Core::Registers(_), Precision::F32) => &shaders.registers,
+            (Core::Registers(_), Precision::F16) => &shaders.registers_f16,
+            (Core::Cooperative(8), Precision::F32) => &shaders.cooperative_8x8,
+            (Core::Cooperative(8), Precision::F16) => &shaders.cooperative_8x8_f16,
+            (Core::Cooperative(_), _) => &shaders.cooperative_16x16_f16,
+        }
     }
 
-    /// Whether a device allows workgroups of so many invocations and so much memory.
-    pub fn fits(self, device: &Device) -> bool {
+    /// What it rounds the factors of products to.
+    pub fn factors(self) -> Precision {
+        self.factors
+    }
+
+    /// The values of the shaders' overrides.
+    pub fn constants(self) -> Vec<(&'static str, u32)> {
+        let mut constants = vec![("WORKGROUP_SIZE", self.lanes()), ("TILE", self.side)];
+        if let Core::Registers([blocks_m, blocks_n]) = self.core {
+            constants.extend([("BLOCKS_M", blocks_m), ("BLOCKS_N", blocks_n)]);
+        }
+        constants
+    }
+
+    /// Whether a device has what it needs: so large a workgroup, so much memory of one, and such matrices.
+    pub fn runs_on(self, device: &Device) -> bool {
         let (largest, own) = (device.largest_workgroup(), self.workgroup());
-        own.invocations <= largest.invocations && own.bytes <= largest.bytes
+        let fits = own.invocations <= largest.invocations && own.bytes <= largest.bytes;
+        let [least, most] = device.subgroup_lanes();
+        fits && match self.core {
+            Core::Registers(_) => self.factors == Precision::F32 || device.has(Feature::F16),
+            Core::Cooperative(side) => {
+                let matrix = CooperativeMatrix { side, factors: self.factors };
+                least > 0 && most <= MOST_LANES && device.cooperative_matrices().contains(&matrix)
+            }
+        }
     }
 
     fn tiles(self, product: Product) -> u64 {
         u64::from(product.m.div_ceil(self.side)) * u64::from(product.n.div_ceil(self.side))
     }
 
-    /// With two slabs in its memory, whose rows are a block longer than the tile.
+    /// With two slabs in its memory, and of cooperative matrices the results.
     pub fn workgroup(self) -> Workgroup {
-        let bytes = 2 * TILE_K * (self.side + BLOCK) * 4;
+        let bytes_of_factor = if self.factors == Precision::F16 { 2 } else { 4 };
+        let bytes = match self.core {
+            Core::Registers(_) => 2 * TILE_K * (self.side + BLOCK) * bytes_of_factor,
+            Core::Cooperative(side) => {
+                2 * side * (self.side + PADDING) * bytes_of_factor + self.side * self.side * 4 + size_of::<u32>() as u32
+            }
+        };
         Workgroup { invocations: self.lanes().into(), bytes: bytes.into() }
     }
 
     fn lanes(self) -> u32 {
-        (self.side / BLOCK).pow(2) / (self.blocks[0] * self.blocks[1])
+        match self.core {
+            Core::Registers([blocks_m, blocks_n]) => (self.side / BLOCK).pow(2) / (blocks_m * blocks_n),
+            Core::Cooperative(side) => self.side / BLOCK * side,
+        }
     }
 }
 
@@ -110,20 +228,29 @@ mod tests {
 
     #[test]
     fn a_variant_is_named_after_its_tile() {
-        assert_eq!(SharedTile::of_variant("shared_64"), Some(TILES[1]));
-        assert_eq!(SharedTile::of_variant("implicit_gemm_128"), Some(TILES[2]));
-        for other in ["plain", "subgroup", "shared_", "shared_16", "implicit_gemm", "64"] {
+        let tile = |side, core, factors| Some(SharedTile { side, core, factors });
+        for (variant, expected) in [
+            ("shared_64", tile(64, Core::Registers([1, 2]), Precision::F32)),
+            ("implicit_gemm_128_f16", tile(128, Core::Registers([2, 2]), Precision::F16)),
+            ("shared_cooperative_8x8", tile(64, Core::Cooperative(8), Precision::F32)),
+            ("implicit_gemm_cooperative_16x16_f16", tile(64, Core::Cooperative(16), Precision::F16)),
+        ] {
+            assert_eq!(SharedTile::of_variant(variant), expected, "{variant}");
+        }
+        for other in ["plain", "subgroup", "shared_", "shared_16", "shared_f16", "implicit_gemm", "64"] {
             assert_eq!(SharedTile::of_variant(other), None, "{other}");
         }
     }
 
     #[test]
     fn each_invocation_loads_one_quad_of_either_slab() {
-        for tile in TILES {
-            assert_eq!(tile.lanes(), tile.side / BLOCK * TILE_K);
-            // WebGPU's defaults, which every browser has.
+        static NAMES: [&[&str]; 4] = with_tiles!("shared_", []);
+        for tile in NAMES[3].iter().filter_map(|name| SharedTile::of_variant(name)) {
+            let terms = if let Core::Cooperative(side) = tile.core { side } else { TILE_K };
+            assert_eq!(tile.lanes(), tile.side / BLOCK * terms);
+            // The invocations of WebGPU's defaults, which every browser has, and the memory of a small GPU.
             let Workgroup { invocations, bytes } = tile.workgroup();
-            assert!(invocations <= 256 && bytes <= 16 << 10, "{invocations} invocations, {bytes} bytes");
+            assert!(invocations <= 256 && bytes <= 32 << 10, "{invocations} invocations, {bytes} bytes");
         }
     }
 

@@ -75,7 +75,8 @@ impl Slices {
         }
         let scratch = |turn: usize| std::array::from_fn::<_, N, _>(|result| operands + turn * N + result);
         let lengths = |slices: u32| results.map(|(length, _)| (slices as usize).saturating_mul(length));
-        let mut lowering = Lowering { dispatches: vec![sum(scratch(0))], scratch: lengths(self.slices).to_vec() };
+        let mut lowering = Lowering::from(sum(scratch(0)));
+        lowering.scratch = lengths(self.slices).to_vec();
         let (mut slices, mut turn) = (self.slices, 0);
         while slices > 1 {
             let groups = slices.div_ceil(MAX_TERMS);

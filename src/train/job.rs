@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{Evaluation, Predictions, Settings};
 use crate::data::Dataset;
-use crate::gpu::{Adapter, Checks};
+use crate::gpu::{Adapter, Checks, DeviceOptions};
 use crate::machine::GpuOptions;
 use crate::nn::Network;
 use crate::tune::Tuner;
@@ -29,6 +29,12 @@ pub struct Job {
 }
 
 impl Job {
+    /// How the device is opened that it runs on.
+    pub(super) fn device_options(&self) -> DeviceOptions {
+        let Settings { precision, experimental, .. } = self.settings;
+        DeviceOptions { checks: self.checks, precision, experimental }
+    }
+
     /// Batches of an epoch, the short last one included.
     pub(super) fn batches(&self) -> u32 {
         self.dataset.train.len().div_ceil(self.settings.batch as usize) as u32

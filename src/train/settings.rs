@@ -6,6 +6,7 @@ use super::{Init, LearningRates, Schedule};
 use crate::augmentation::Augmentation;
 use crate::data::Options;
 use crate::error::{Error, Result};
+use crate::gpu::Precision;
 use crate::nn::{Noise, Optimiser};
 
 /// The flags of `train` that decide its result, and the keys of `[train]` in a file; what is left out is as by default.
@@ -46,6 +47,11 @@ pub struct Settings {
     pub init: Option<Init>,
     #[serde(skip_serializing_if = "Augmentation::is_none")]
     pub augment: Augmentation,
+    /// What kernels may round the factors of products to.
+    pub precision: Precision,
+    /// Whether kernels may use what wgpu calls experimental.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub experimental: bool,
     /// Whether the kernels are chosen by their times, which may differ from day to day; else by default.
     #[serde(skip_serializing_if = "Clone::clone")]
     pub tune: bool,
@@ -74,6 +80,8 @@ impl Default for Settings {
             log_every: 2000,
             init: None,
             augment: Augmentation::default(),
+            precision: Precision::F32,
+            experimental: false,
             tune: true,
         }
     }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use super::trainer::{Facts, Trainer};
 use super::{AdapterRecord, DataRecord, Event, Job, Outcome, Stop};
 use crate::error::{Error, Result};
-use crate::gpu::{Adapter, Checks, Device};
+use crate::gpu::{Adapter, Checks, Device, DeviceOptions};
 use crate::machine::{CpuMachine, GpuMachine, GpuOptions, Setup};
 use crate::tune::{self, Progress, Tuning};
 
@@ -39,7 +39,7 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
     match &job.adapter {
         Some(adapter) => {
             let record = AdapterRecord::new(&adapter.info);
-            let mut device = Device::open(adapter, job.checks)?;
+            let mut device = Device::open_with(adapter, job.device_options())?;
             if let Some(folder) = &job.gpu_options.cache_folder {
                 device.cache_pipelines(folder);
             }
@@ -82,7 +82,10 @@ fn tune(
         .collect();
     // Bounds checks take their time, but are to change no bit of a training.
     let unchecked = match (job.checks, &job.tuner) {
-        (Checks::Checked, Some(_)) => Some(Device::open(adapter, Checks::Unchecked)?),
+        (Checks::Checked, Some(_)) => {
+            let options = DeviceOptions { checks: Checks::Unchecked, ..job.device_options() };
+            Some(Device::open_with(adapter, options)?)
+        }
         _ => None,
     };
     let device = unchecked.as_ref().unwrap_or(device);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Contest;
-use super::record::{ELEMENT, Record};
+use super::record::Record;
 use crate::cache_folder::keep;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
@@ -90,7 +90,11 @@ impl Cache {
     /// The record of a contest with the same candidates.
     pub fn find(&self, contest: &Contest) -> Option<&Record> {
         let op = &*contest.case.op;
-        let known = self.content.kernels.iter().find(|record| is_of(record, op.name(), &op.shape()))?;
+        let known = self
+            .content
+            .kernels
+            .iter()
+            .find(|record| is_of(record, op.name(), &op.shape(), contest.precision.name()))?;
         (contest.has(&known.winner) && known.kernels_sha256 == contest.sha256()).then_some(known)
     }
 
@@ -105,7 +109,7 @@ impl Cache {
             *content = now;
         }
         for record in records {
-            content.kernels.retain(|old| !is_of(old, &record.op, &record.shape));
+            content.kernels.retain(|old| !is_of(old, &record.op, &record.shape, &record.element));
             content.kernels.push(record);
         }
         let written =
@@ -116,8 +120,8 @@ impl Cache {
     }
 }
 
-fn is_of(record: &Record, op: &str, shape: &str) -> bool {
-    record.op == op && record.shape == shape && record.element == ELEMENT
+fn is_of(record: &Record, op: &str, shape: &str, element: &str) -> bool {
+    record.op == op && record.shape == shape && record.element == element
 }
 
 /// The adapter's name as far as it makes a file's, and what tells it from others: `llvmpipe-llvm-15-0-6-256-bits-0c5e1a2b.json`.
@@ -145,7 +149,7 @@ mod tests {
             |variant: &str| Candidate { variant: variant.into(), samples_us: vec![1.5, 0.25], ..Candidate::default() };
         Record {
             op: "matmul".into(),
-            element: ELEMENT.into(),
+            element: "f32".into(),
             shape: shape.into(),
             kernels_sha256: "00".into(),
             default: "tiled".into(),

@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 use crate::bench::Clock;
 use crate::cases::Case;
 use crate::error::Result;
-use crate::gpu::{COMMON, Device, StepRow};
+use crate::gpu::{COMMON, Device, Precision, StepRow};
 use crate::nn::Plan;
 use crate::ops::{Lowering, Op, PLAIN, Selection, Tuned, choose, is_candidate};
 use crate::units::hexadecimal;
 use cache::Cache;
-pub use record::{Candidate, ELEMENT, MARGIN, Record, winner};
+pub use record::{Candidate, MARGIN, Record, winner};
 
 /// Operations of an op up to which the plain kernel, which no larger one has ever run fastest with, is a candidate, and the reference worth
 /// its time …
@@ -67,6 +67,8 @@ pub struct Progress<'a> {
 /// An op and the variants that may run it.
 struct Contest {
     case: Case,
+    /// What the candidates may round the factors of products to.
+    precision: Precision,
     /// Runs where nothing has been timed.
     default: &'static str,
     /// The default first.
@@ -88,7 +90,7 @@ impl Contest {
         }
         let lowered = variants.into_iter().map(|variant| Ok((variant, op.lower(variant)?)));
         let candidates = lowered.collect::<Result<_>>()?;
-        Ok(Some(Self { case: Case::planned(op, step), default, candidates }))
+        Ok(Some(Self { case: Case::planned(op, step), precision: device.precision(), default, candidates }))
     }
 
     /// Whether the reference is worth its time.
@@ -106,7 +108,7 @@ impl Contest {
             for dispatch in &lowering.dispatches {
                 let constants = format!("{} {:?}", dispatch.entry_point, dispatch.constants);
                 hasher.update(constants);
-                hasher.update(dispatch.shader.file());
+                hasher.update(dispatch.shader.text());
             }
         }
         hexadecimal(&hasher.chain_update(COMMON).finalize())

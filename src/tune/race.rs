@@ -2,7 +2,7 @@
 //! takes long, before it is verified, which would take longer. Nothing wins that was not.
 
 use super::Contest;
-use super::record::{Candidate, ELEMENT, Record, winner};
+use super::record::{Candidate, Record, winner};
 use crate::bench::{Clock, MAX_EXECUTIONS, Timing, Work};
 use crate::check::{self, Contents, Outcome, POISONS, Rig};
 use crate::error::Result;
@@ -72,7 +72,7 @@ pub fn run(clock: &mut Clock<'_>, contest: &Contest) -> Result<Record> {
     let candidates: Vec<Candidate> = racers.into_iter().map(|racer| racer.candidate).collect();
     Ok(Record {
         op: op.name().into(),
-        element: ELEMENT.into(),
+        element: contest.precision.name().into(),
         shape: op.shape(),
         kernels_sha256: contest.sha256(),
         default: contest.default.into(),

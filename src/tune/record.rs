@@ -6,14 +6,11 @@ use serde::{Deserialize, Serialize};
 /// training for nothing.
 pub const MARGIN: f64 = 0.03;
 
-/// What kernels compute with.
-pub const ELEMENT: &str = "f32";
-
 /// The outcome for an op of one shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub op: String,
-    /// What it computes with: [`ELEMENT`].
+    /// What the candidates may round the factors of products to.
     #[serde(rename = "type")]
     pub element: String,
     pub shape: String,

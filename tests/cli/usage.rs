@@ -50,6 +50,12 @@ fn values_out_of_range_are_named() {
             "--warmup is for the other schedules: one-cycle begins with its own\n\
              hint: --schedule one-cycle:SHARE says for which share of the steps the rate rises",
         ),
+        ("train --precision f8", "--precision is f32 or f16 (got f8)"),
+        ("bench matmul --precision double", "--precision is f32 or f16 (got double)"),
+        (
+            "train --data shapes --limit 4 --device cpu --precision f16",
+            "--precision needs an adapter (got the CPU reference, which is f64 throughout)",
+        ),
         ("train --model nonsense", "no model nonsense (expected lenet, wide or a .toml file)"),
         ("plan --batch 0", "--batch must be at least 1 (got 0)"),
         (

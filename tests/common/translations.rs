@@ -1,13 +1,14 @@
 //! A shader in the languages of the three backends.
 
 use naga::back::{hlsl, msl, spv};
-use shadegrad::gpu::Reflection;
+use shadegrad::gpu::{Feature, Reflection};
 
 /// One entry point with its overrides at the given values, or their defaults.
 pub struct Translations {
     pub spirv: Vec<u32>,
     pub msl: String,
-    pub hlsl: String,
+    /// `None` for cooperative matrices, for which naga has no HLSL.
+    pub hlsl: Option<String>,
 }
 
 impl Translations {
@@ -27,9 +28,12 @@ impl Translations {
         let msl = msl::write_string(&module, &info, &options, &pipeline);
         let msl = msl.unwrap_or_else(|error| panic!("{entry_point}, MSL: {error}")).0;
 
+        if shader.needs.contains(&Feature::CooperativeMatrices) {
+            return Self { spirv, msl, hlsl: None };
+        }
         let options = hlsl::Options {
-            // The first with subgroups, there called waves.
-            shader_model: hlsl::ShaderModel::V6_0,
+            // The first with subgroups, there called waves, is 6.0, with f16 6.2.
+            shader_model: hlsl::ShaderModel::V6_2,
             fake_missing_bindings: true,
             special_constants_binding: Some(hlsl::BindTarget { space: 9, register: 0, ..Default::default() }),
             ..Default::default()
@@ -38,6 +42,6 @@ impl Translations {
         let mut text = String::new();
         let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
         written.unwrap_or_else(|error| panic!("{entry_point}, HLSL: {error}"));
-        Self { spirv, msl, hlsl: text }
+        Self { spirv, msl, hlsl: Some(text) }
     }
 }

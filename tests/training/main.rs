@@ -8,6 +8,7 @@ mod failures;
 mod fusion;
 mod kept;
 mod noise;
+mod precision;
 mod runs;
 mod same_bits;
 

@@ -50,11 +50,11 @@ fn exact(device: &Device, case: &Case, variant: &str) -> Result<Outcome> {
 }
 
 fn within(device: &Device, case: &Case, variant: &str) -> Result<Outcome> {
-    let truth = case.truth();
+    let (truth, factors) = (case.truth(), case.op.lower(variant)?.factors);
     let run = |variant: &str| contents(device, &*case.op, variant, &case.step, &truth.inputs);
     let (actual, expected) = (run(variant)?, run(PLAIN)?);
     let mut outcome = Outcome::default();
-    let written = case.op.operands().into_iter().zip(actual.iter().zip(&expected)).zip(&truth.bounds);
+    let written = case.op.operands().into_iter().zip(actual.iter().zip(&expected)).zip(case.bounds(factors));
     for ((operand, (actual, expected)), bounds) in written.filter(|((operand, _), _)| operand.access != Access::Read) {
         let expected: Vec<f64> = match operand.element {
             Element::F32 => super::floats(expected).collect(),

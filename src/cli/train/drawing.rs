@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use shadegrad::gpu::Precision;
 use shadegrad::train::{Event, Schedule, Settings};
 use shadegrad::units::{bytes, count};
 
@@ -48,6 +49,12 @@ impl<'a> Drawing<'a> {
                     if *epochs == 1 { "epoch" } else { "epochs" },
                     count(u64::from(*batches))
                 ));
+                if settings.precision != Precision::F32 {
+                    say(format!(
+                        "precision: factors of products in {} where that is faster",
+                        settings.precision.name()
+                    ));
+                }
                 if !settings.augment.is_none() {
                     say(format!("augmentation: {}", settings.augment));
                 }

@@ -78,6 +78,8 @@ pub fn begin(arguments: &TrainArgs) -> Result<Request> {
         log_every: arguments.log_every.unwrap_or(base.log_every),
         init: arguments.init.as_deref().map(init).transpose()?.or(base.init),
         augment: arguments.augment.as_deref().map_or(Ok(base.augment), str::parse)?,
+        precision: arguments.precision.as_deref().map_or(Ok(base.precision), str::parse)?,
+        experimental: arguments.device.experimental || base.experimental,
         tune: !arguments.no_tune && (base.tune || arguments.retune),
     };
     recipe.check(&settings)?;
@@ -123,6 +125,8 @@ pub fn resume(arguments: &TrainArgs, run: &Path) -> Result<Request> {
         ("--label-smoothing", arguments.label_smoothing.is_some()),
         ("--augment", arguments.augment.is_some()),
         ("--seed", arguments.seed.is_some()),
+        ("--precision", arguments.precision.is_some()),
+        ("--experimental", arguments.device.experimental),
         ("--log-every", arguments.log_every.is_some()),
         ("--init", arguments.init.is_some()),
         ("--kernel", !arguments.kernels.is_empty()),

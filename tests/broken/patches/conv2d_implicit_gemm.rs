@@ -4,24 +4,6 @@ use super::Patch;
 
 pub const PATCHES: &[Patch] = &[
     Patch {
-        name: "a slab stored over the one that others still multiply",
-        op: "conv2d_forward",
-        variant: "implicit_gemm_32",
-        shader: "conv2d_implicit_gemm",
-        from: "next_b: vec4<f32>) {\n  workgroupBarrier();\n",
-        to: "next_b: vec4<f32>) {\n",
-        times: 1,
-    },
-    Patch {
-        name: "a slab multiplied before all of it is stored",
-        op: "conv2d_forward",
-        variant: "implicit_gemm_32",
-        shader: "conv2d_implicit_gemm",
-        from: "= next_b;\n  workgroupBarrier();\n",
-        to: "= next_b;\n",
-        times: 1,
-    },
-    Patch {
         name: "the last slab left out",
         op: "conv2d_forward",
         variant: "implicit_gemm_32",
@@ -85,15 +67,6 @@ pub const PATCHES: &[Patch] = &[
         times: 1,
     },
     Patch {
-        name: "the right block beside its place",
-        op: "conv2d_forward",
-        variant: "implicit_gemm_128",
-        shader: "conv2d_implicit_gemm",
-        from: "vec2(block_m, block_n) * (QUADS / 2u)",
-        to: "vec2(block_m, block_n) * (QUADS / 4u)",
-        times: 4,
-    },
-    Patch {
         name: "the output channels' weights as if there were one input channel",
         op: "conv2d_grad_input",
         variant: "implicit_gemm_32",
@@ -148,21 +121,12 @@ pub const PATCHES: &[Patch] = &[
         times: 1,
     },
     Patch {
-        name: "a slice one term too long",
-        op: "conv2d_grad_weight",
-        variant: "implicit_gemm_32",
-        shader: "conv2d_implicit_gemm",
-        from: "min(first + params.slice_length, sizes.y)",
-        to: "min(first + params.slice_length + 1u, sizes.y)",
-        times: 1,
-    },
-    Patch {
         name: "the last weight taken for the bias",
         op: "conv2d_grad_weight_bias",
         variant: "implicit_gemm_32",
         shader: "conv2d_implicit_gemm",
-        from: "let is_bias = quad(first.y) == vec4(row_length());",
-        to: "let is_bias = quad(first.y) == vec4(row_length() - 1u);",
+        from: "let is_bias = quad(place.y) == vec4(row_length());",
+        to: "let is_bias = quad(place.y) == vec4(row_length() - 1u);",
         times: 1,
     },
     Patch {

@@ -12,6 +12,7 @@ mod matmul;
 mod matmul_shared;
 mod pooled;
 mod pooling;
+mod tile;
 mod update;
 
 /// One replacement in one shader.
@@ -27,13 +28,14 @@ pub struct Patch {
     pub times: usize,
 }
 
-const FAMILIES: [&[Patch]; 13] = [
+const FAMILIES: [&[Patch]; 14] = [
     conv2d::PATCHES,
     conv2d_subgroup::PATCHES,
     conv2d_implicit_gemm::PATCHES,
     pooled::PATCHES,
     matmul::PATCHES,
     matmul_shared::PATCHES,
+    tile::PATCHES,
     linear::PATCHES,
     pooling::PATCHES,
     elementwise::PATCHES,

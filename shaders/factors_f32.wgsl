@@ -1,0 +1,3 @@
+// Part of shaders with tiles: the factors of products as they are.
+
+alias Factor = f32;
