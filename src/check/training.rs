@@ -5,7 +5,6 @@
 //! maximum of a window, and from there on gradients differ by whole terms. Where the values agree and only such a decision differs, a
 //! flip, the reference takes the GPU's decision and goes on; flips are counted, and no tensor's bound is loosened for them.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -15,7 +14,6 @@ use crate::error::Result;
 use crate::machine::{Classifier, CpuMachine, GpuMachine, Machine, Segment};
 use crate::nn::{Plan, PlanStep, Tensor, TensorId};
 use crate::ops::Argument;
-use crate::ops::classifier_head::ClassifierHead;
 use crate::ops::max_pool2d::NOWHERE;
 
 /// A value may be off by so many roundings of the largest value of its tensor, which the sums behind it are made of: a few for each op
@@ -96,17 +94,12 @@ impl StepReport {
                 for (name, range) in views(plan, id) {
                     self.compare_values(&step.label, &name, &actual[range.clone()], &values[range]);
                 }
-                if self.parted.is_none() {
-                    if let Some(head) = (&*step.op as &dyn Any).downcast_ref::<ClassifierHead>() {
-                        let [hidden, _] = head.activations();
-                        if step.operands.get(ClassifierHead::ACTIVATIONS) == Some(&id)
-                            && self.adopt_masks(name, &actual[hidden.clone()], &mut values[hidden])
-                        {
-                            self.turned = Some(step.label.clone());
-                        }
-                    } else if ["relu_forward", "linear_forward"].contains(&step.op.name()) {
-                        self.adopt_masks(name, &actual, values);
-                    }
+                if self.parted.is_none()
+                    && let Some((place, range)) = step.op.rectified()
+                    && step.operands.get(place) == Some(&id)
+                    && self.adopt_masks(name, &actual[range.clone()], &mut values[range])
+                {
+                    self.turned = Some(step.label.clone());
                 }
             }
             Argument::U32Mut(values) if step.op.name().ends_with("max_pool2d_forward") && self.parted.is_none() => {
@@ -240,6 +233,21 @@ fn views(plan: &Plan, id: TensorId) -> Vec<(String, Range<usize>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases;
+
+    #[test]
+    fn what_a_relu_gives_is_never_negative() {
+        for name in ["relu_forward", "linear_forward", "classifier_head"] {
+            let rectified = cases::of(name).into_iter().filter_map(|case| Some((case.op.rectified()?, case)));
+            let mut found = 0;
+            for ((place, range), case) in rectified {
+                found += 1;
+                let values = &case.truth().expected[place][range];
+                assert!(values.iter().all(|&value| value >= 0.0), "{name} {}", case.shape());
+            }
+            assert!(found > 0, "{name}");
+        }
+    }
 
     #[test]
     fn a_mask_turned_by_rounding_is_adopted_and_counted() {

@@ -82,9 +82,6 @@ fn aligned(lengths: [usize; 4]) -> ([Range<usize>; 4], usize) {
 }
 
 impl ClassifierHead {
-    /// The place of the activations among the operands.
-    pub const ACTIVATIONS: usize = 3;
-
     /// Whether one workgroup can do it all, in no more time than several dispatches take.
     pub fn fits(&self) -> bool {
         let Linear { batch, in_features, out_features } = self.hidden;
@@ -257,5 +254,10 @@ impl Op for ClassifierHead {
             let unmasked = grad_input.to_vec();
             reference::relu::backward(input, &unmasked, grad_input);
         }
+    }
+
+    fn rectified(&self) -> Option<(usize, Range<usize>)> {
+        let [hidden, _] = self.activations();
+        Some((3, hidden))
     }
 }

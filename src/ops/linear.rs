@@ -1,5 +1,7 @@
 //! A fully connected layer with its bias and its ReLU in one kernel. Source: PyTorch nn.Linear, nn.ReLU.
 
+use std::ops::Range;
+
 use super::split::BUSY_WORKGROUPS;
 use super::{Arguments, Lowering, MAX_TERMS, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
 use crate::error::Result;
@@ -156,6 +158,10 @@ impl Op for LinearForward {
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
         let [input, weight, bias, output] = arguments.take();
         reference::linear::forward(&self.shape, self.relu, input.f64(), weight.f64(), bias.f64(), output.f64_mut());
+    }
+
+    fn rectified(&self) -> Option<(usize, Range<usize>)> {
+        self.relu.then(|| (3, 0..self.shape.output_len()))
     }
 }
 

@@ -29,6 +29,7 @@ mod split;
 
 use std::any::Any;
 use std::fmt;
+use std::ops::Range;
 
 pub use argument::{Access, Argument, Arguments, Element, Operand};
 pub use selection::{Selection, Tuned, choose, is_candidate, runs_on};
@@ -83,6 +84,12 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
 
     /// What it means: the f64 reference, called with the operands in order.
     fn reference(&self, arguments: Arguments<'_>, step: &StepRow);
+
+    /// What comes out of a ReLU of its own and masks the gradient: an operand, by place, and the elements of it. Not where a max pooling
+    /// follows, whose winners say as much.
+    fn rectified(&self) -> Option<(usize, Range<usize>)> {
+        None
+    }
 
     /// Bytes that have to move at least: every operand once, one that is read and written twice.
     fn bytes(&self) -> u64 {

@@ -1,5 +1,7 @@
 //! max(input, 0). Source: PyTorch nn.ReLU.
 
+use std::ops::Range;
+
 use super::{Arguments, Lowering, Op, Operand, elementwise, shader};
 use crate::error::Result;
 use crate::gpu::{Shader, StepRow, params};
@@ -51,6 +53,10 @@ impl Op for ReluForward {
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
         let [input, output] = arguments.take();
         reference::relu::forward(input.f64(), output.f64_mut());
+    }
+
+    fn rectified(&self) -> Option<(usize, Range<usize>)> {
+        Some((1, 0..self.length as usize))
     }
 }
 
