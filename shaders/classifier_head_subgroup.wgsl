@@ -67,38 +67,6 @@ fn load_grad_hidden(four: u32) -> vec4<f32> {
   return vec4(grad_hidden[first], grad_hidden[first + 1u], grad_hidden[first + 2u], grad_hidden[first + 3u]);
 }
 
-// The loss of row n; writes its gradient.
-fn loss_of(n: u32) -> f32 {
-  let row = n * params.classes;
-  let label = labels[n];
-  if (label >= params.classes) {
-    for (var k = 0u; k < params.classes; k++) {
-      grad_logits[row + k] = 0.0;
-    }
-    return 0.0;
-  }
-
-  var highest = logits[row];
-  for (var k = 1u; k < params.classes; k++) {
-    let value = logits[row + k];
-    highest = select(highest, value, value > highest);
-  }
-  var total = 0.0;
-  var below = 0.0;
-  for (var k = 0u; k < params.classes; k++) {
-    let difference = logits[row + k] - highest;
-    total += exp(difference);
-    below += difference;
-  }
-  let spread = params.label_smoothing / f32(params.classes);
-  let count = f32(now.count);
-  for (var k = 0u; k < params.classes; k++) {
-    let target_probability = spread + select(0.0, 1.0 - params.label_smoothing, k == label);
-    grad_logits[row + k] = (exp(logits[row + k] - highest) / total - target_probability) / count;
-  }
-  return log(total) - (1.0 - params.label_smoothing) * (logits[row + label] - highest) - spread * below;
-}
-
 // Hidden features of all rows, WORKGROUP_SIZE of them at a time. Everybody takes part, because others take values from it.
 fn forward(local: u32, lane: u32) {
   let fours = params.in_features / 4u;

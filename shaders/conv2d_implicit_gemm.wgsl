@@ -10,26 +10,6 @@
 // Zeros are loaded for what lies outside the image.
 // Source: Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", 2014.
 
-struct Conv2dParams {
-  batch: u32,
-  in_channels: u32,
-  in_height: u32,
-  in_width: u32,
-  out_channels: u32,
-  out_height: u32,
-  out_width: u32,
-  kernel_height: u32,
-  kernel_width: u32,
-  stride_height: u32,
-  stride_width: u32,
-  padding_height: u32,
-  padding_width: u32,
-  dilation_height: u32,
-  dilation_width: u32,
-  slices: u32,
-  slice_length: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: Conv2dParams;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;

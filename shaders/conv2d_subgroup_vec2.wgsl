@@ -7,26 +7,6 @@
 
 enable subgroups;
 
-struct Conv2dParams {
-  batch: u32,
-  in_channels: u32,
-  in_height: u32,
-  in_width: u32,
-  out_channels: u32,
-  out_height: u32,
-  out_width: u32,
-  kernel_height: u32,
-  kernel_width: u32,
-  stride_height: u32,
-  stride_width: u32,
-  padding_height: u32,
-  padding_width: u32,
-  dilation_height: u32,
-  dilation_width: u32,
-  slices: u32,
-  slice_length: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: Conv2dParams;
 @group(0) @binding(1) var<storage, read> input: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
@@ -204,12 +184,6 @@ fn conv2d_forward_subgroup_vec2(
       output[base + t * plane + j] = results[result];
     }
   }
-}
-
-// What the four elements of a 2 × 2 window get, the upper row first: `grad` for its winner, which has the flat index `winner_at` in a plane of
-// the given width where the window's first has `first`; nothing where that is not in the window.
-fn window_grads(grad: f32, winner_at: u32, first: u32, width: u32) -> vec4<f32> {
-  return select(vec4(0.0), vec4(grad), vec4(winner_at) == vec4(first) + vec4(0u, 1u, width, width + 1u));
 }
 
 // Places of grad_input's tiles in one channel, and workgroups of it all.

@@ -10,17 +10,6 @@
 
 enable subgroups;
 
-struct LinearParams {
-  batch: u32,
-  in_features: u32,
-  out_features: u32,
-  // Whether max(output, 0) comes after it.
-  relu: u32,
-  // Rows and columns of a plane of the input, where the input is what a 2 × 2 pooling has made of planes.
-  pool_height: u32,
-  pool_width: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: LinearParams;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
@@ -168,12 +157,6 @@ fn linear_grad_input_relu_subgroup(
       grad_input[at] = select(vec4(0.0), sums[row], activation[at] > vec4(0.0));
     }
   }
-}
-
-// What the four elements of a 2 × 2 window get, the upper row first: `grad` for its winner, which has the flat index `winner_at` in a plane of
-// the given width where the window's first has `first`; nothing where that is not in the window.
-fn window_grads(grad: f32, winner_at: u32, first: u32, width: u32) -> vec4<f32> {
-  return select(vec4(0.0), vec4(grad), vec4(winner_at) == vec4(first) + vec4(0u, 1u, width, width + 1u));
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -4,18 +4,6 @@
 // over the slices when there are several. The plain variant: the one to read, and the oracle for the others.
 // Source: PyTorch torch.matmul.
 
-struct MatmulParams {
-  m: u32,
-  k: u32,
-  n: u32,
-  a_stride_m: u32,
-  a_stride_k: u32,
-  b_stride_k: u32,
-  b_stride_n: u32,
-  slices: u32,
-  slice_length: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: MatmulParams;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;

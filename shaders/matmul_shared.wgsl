@@ -1,18 +1,6 @@
 // output[m, n] = Σ_k a(m, k) · b(k, n) as in matmul.wgsl, of any sizes, for GPUs with workgroup memory: in the tiles of tile.wgsl.
 // Rows and columns past the edge are computed from the last valid ones. Slices as in matmul.wgsl.
 
-struct MatmulParams {
-  m: u32,
-  k: u32,
-  n: u32,
-  a_stride_m: u32,
-  a_stride_k: u32,
-  b_stride_k: u32,
-  b_stride_n: u32,
-  slices: u32,
-  slice_length: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: MatmulParams;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;

@@ -8,18 +8,6 @@
 
 enable subgroups;
 
-struct MatmulParams {
-  m: u32,
-  k: u32,
-  n: u32,
-  a_stride_m: u32,
-  a_stride_k: u32,
-  b_stride_k: u32,
-  b_stride_n: u32,
-  slices: u32,
-  slice_length: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: MatmulParams;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;

@@ -224,6 +224,15 @@ fn layers() -> Vec<Linear> {
         (509, 12, 9),
         (3, 12, 501),
         (5, 8, 509),
+        // Tiles in workgroup memory: of 32 with edges of every kind, then of 64 and of 128 for each of the three products.
+        (16, 31, 17),
+        (33, 36, 35),
+        (40, 12, 2050),
+        (40, 2052, 20),
+        (20, 2047, 40),
+        (65, 8, MAX_TERMS),
+        (65, MAX_TERMS, 8),
+        (9, MAX_TERMS - 1, 70),
     ] {
         for _ in 0..2 {
             shapes.push(Linear { batch, in_features, out_features });

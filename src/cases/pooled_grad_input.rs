@@ -95,6 +95,9 @@ fn cases() -> Vec<Case> {
         // So many rows that each lane of a subgroup holds two.
         ([501, 1, 2, 4], 3),
         ([509, 3, 2, 2], 9),
+        // Tiles of 32, 64 and 128.
+        ([17, 5, 3, 2], 33),
+        ([65, 512, 2, 4], 9),
     ];
     for style in [Style::Uniform, Style::Integers] {
         for (index, (batch, in_channels, out_channels, input, window)) in convolutions.into_iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::gpu::{Dispatch, OFFSET_ALIGNMENT, Shader, StepRow, params};
 use crate::reference;
 
 static PLAIN_SHADER: Shader = shader!("classifier_head");
-static SUBGROUP_SHADER: Shader = shader!("classifier_head_subgroup");
+static SUBGROUP_SHADER: Shader = shader!("classifier_head_subgroup", "cross_entropy");
 
 /// Rows at most, as the shaders have it.
 const MAX_ROWS: u32 = 8;

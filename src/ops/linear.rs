@@ -2,15 +2,21 @@
 
 use std::ops::Range;
 
+use super::shared_tile::{Product, Shaders, SharedTile, tile_shaders, with_tiles};
 use super::split::BUSY_WORKGROUPS;
-use super::{Arguments, Lowering, MAX_TERMS, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
+use super::{Arguments, Lowering, MAX_TERMS, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader};
 use crate::error::Result;
 use crate::geometry::{Linear, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
 use crate::reference;
 
-static PLAIN_SHADER: Shader = shader!("linear");
-static SUBGROUP_SHADER: Shader = shader!("linear_subgroup");
+static PLAIN_SHADER: Shader = shader!("linear", "linear_params", "window_grads");
+static SUBGROUP_SHADER: Shader = shader!("linear_subgroup", "linear_params", "window_grads");
+static SHARED_SHADERS: Shaders = tile_shaders!("linear_shared", "linear_params", "window_grads");
+
+/// The kernels that can compute a shape, by how many sizes of tiles suit it.
+static VARIANTS: [&[&str]; 4] = with_tiles!("shared_", [PLAIN, SUBGROUP]);
+static WITHOUT_SUBGROUPS: [&[&str]; 4] = with_tiles!("shared_", [PLAIN]);
 
 params! {
     LinearParams {
@@ -29,8 +35,9 @@ pub fn fits(shape: &Linear) -> bool {
     [shape.batch, shape.in_features, shape.out_features].iter().all(|&terms| terms <= MAX_TERMS)
 }
 
-fn variants(shape: &Linear) -> &'static [&'static str] {
-    if shape.in_features.is_multiple_of(4) { &[PLAIN, SUBGROUP] } else { &[PLAIN] }
+fn variants(shape: &Linear, product: Product) -> &'static [&'static str] {
+    let tiles = SharedTile::suiting_whole(product);
+    if shape.in_features.is_multiple_of(4) { VARIANTS[tiles] } else { WITHOUT_SUBGROUPS[tiles] }
 }
 
 fn describe(shape: &Linear, relu: bool) -> String {
@@ -58,7 +65,8 @@ fn tile(length: u32, groups: u32) -> u32 {
 
 /// What one of the kernels is launched with: a result an invocation, or places of a workgroup's lanes times tiles of what they share.
 struct Launch {
-    entry_points: [&'static str; 2],
+    /// Of the plain variant, that with subgroups and those with workgroup memory.
+    entry_points: [&'static str; 3],
     relu: bool,
     /// Height and width of a plane of the input, where its gradient is written through a pooling.
     pool: [u32; 2],
@@ -66,6 +74,8 @@ struct Launch {
     lanes: u32,
     /// Rows of the batch, or outputs.
     shared: u32,
+    /// As a product of matrices.
+    product: Product,
 }
 
 impl Launch {
@@ -101,7 +111,13 @@ impl Launch {
                 Ok(Dispatch::specialised(&SUBGROUP_SHADER, entry_point, &params, &bindings, invocations, &constants)
                     .into())
             }
-            _ => Err(unknown_variant(op, variant)),
+            _ => {
+                let tile = SharedTile::of_op(op, variant)?;
+                let (shader, entry_point) = (tile.shader(&SHARED_SHADERS), self.entry_points[2]);
+                let (invocations, constants) = (tile.invocations(self.product), tile.constants());
+                let dispatch = Dispatch::specialised(shader, entry_point, &params, &bindings, invocations, &constants);
+                Ok(Lowering { factors: tile.factors(), ..dispatch.into() })
+            }
         }
     }
 }
@@ -111,6 +127,13 @@ impl Launch {
 pub struct LinearForward {
     pub shape: Linear,
     pub relu: bool,
+}
+
+impl LinearForward {
+    fn product(&self) -> Product {
+        let Linear { batch, in_features, out_features } = self.shape;
+        Product { m: batch, k: in_features, n: out_features }
+    }
 }
 
 impl Op for LinearForward {
@@ -140,12 +163,13 @@ impl Op for LinearForward {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.shape)
+        variants(&self.shape, self.product())
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         Launch {
-            entry_points: ["linear_forward", "linear_forward_subgroup"],
+            entry_points: ["linear_forward", "linear_forward_subgroup", "linear_forward_shared"],
+            product: self.product(),
             relu: self.relu,
             pool: [0; 2],
             results: self.shape.output_len(),
@@ -174,9 +198,15 @@ pub struct LinearGradInput {
 }
 
 impl LinearGradInput {
-    fn launch(&self, entry_points: [&'static str; 2], pool: [u32; 2]) -> Launch {
+    fn product(&self) -> Product {
+        let Linear { batch, in_features, out_features } = self.shape;
+        Product { m: batch, k: out_features, n: in_features }
+    }
+
+    fn launch(&self, entry_points: [&'static str; 3], pool: [u32; 2]) -> Launch {
         Launch {
             entry_points,
+            product: self.product(),
             relu: self.relu,
             pool,
             results: self.shape.input_len(),
@@ -187,7 +217,11 @@ impl LinearGradInput {
 
     /// The kernel that writes it through the pooling before it, which has made planes of the height and width `pool`, as `op`.
     pub(super) fn lower_through_pool(&self, op: &dyn Op, pool: [u32; 2], variant: &str) -> Result<Lowering> {
-        let entry_points = ["linear_grad_input_max_pool2d", "linear_grad_input_max_pool2d_subgroup"];
+        let entry_points = [
+            "linear_grad_input_max_pool2d",
+            "linear_grad_input_max_pool2d_subgroup",
+            "linear_grad_input_max_pool2d_shared",
+        ];
         self.launch(entry_points, pool).lower(op, &self.shape, variant)
     }
 }
@@ -222,14 +256,14 @@ impl Op for LinearGradInput {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.shape)
+        variants(&self.shape, self.product())
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let entry_points = if self.relu {
-            ["linear_grad_input_relu", "linear_grad_input_relu_subgroup"]
+            ["linear_grad_input_relu", "linear_grad_input_relu_subgroup", "linear_grad_input_relu_shared"]
         } else {
-            ["linear_grad_input", "linear_grad_input_subgroup"]
+            ["linear_grad_input", "linear_grad_input_subgroup", "linear_grad_input_shared"]
         };
         self.launch(entry_points, [0; 2]).lower(self, &self.shape, variant)
     }
@@ -251,6 +285,14 @@ impl Op for LinearGradInput {
 /// grad_output (N, O), input (N, I) → grad_weight (O, I), grad_bias (O), both overwritten.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearGradWeight(pub Linear);
+
+impl LinearGradWeight {
+    /// The bias is one column more.
+    fn product(&self) -> Product {
+        let Linear { batch, in_features, out_features } = self.0;
+        Product { m: out_features, k: batch, n: in_features + 1 }
+    }
+}
 
 impl Op for LinearGradWeight {
     fn name(&self) -> &'static str {
@@ -279,12 +321,13 @@ impl Op for LinearGradWeight {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        variants(&self.0)
+        variants(&self.0, self.product())
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         Launch {
-            entry_points: ["linear_grad_weight", "linear_grad_weight_subgroup"],
+            entry_points: ["linear_grad_weight", "linear_grad_weight_subgroup", "linear_grad_weight_shared"],
+            product: self.product(),
             relu: false,
             pool: [0; 2],
             results: self.0.weight_len(),

@@ -8,10 +8,10 @@ use crate::geometry::{Matmul as Shape, product};
 use crate::gpu::{Dispatch, Precision, Shader, StepRow, params};
 use crate::reference;
 
-static PLAIN_SHADER: Shader = shader!("matmul");
-static TILED_SHADER: Shader = shader!("matmul_tiled");
-static SUBGROUP_SHADER: Shader = shader!("matmul_subgroup");
-static SHARED_SHADERS: Shaders = tile_shaders!("matmul_shared");
+static PLAIN_SHADER: Shader = shader!("matmul", "matmul_params");
+static TILED_SHADER: Shader = shader!("matmul_tiled", "matmul_params");
+static SUBGROUP_SHADER: Shader = shader!("matmul_subgroup", "matmul_params");
+static SHARED_SHADERS: Shaders = tile_shaders!("matmul_shared", "matmul_params");
 
 /// The kernels that can compute a shape, by how many sizes of tiles suit it.
 static VARIANTS: [&[&str]; 4] = with_tiles!("shared_", [PLAIN, "tiled", SUBGROUP]);

@@ -47,13 +47,17 @@ pub(super) use with_tiles;
 
 /// The shaders of one file for every [`Core`]: of registers and of cooperative matrices.
 macro_rules! tile_shaders {
-    ($name:literal) => {
+    ($name:literal $(, $part:literal)*) => {
         $crate::ops::shared_tile::Shaders {
-            registers: shader!($name, "tile", "tile_registers", "factors_f32"),
-            registers_f16: shader!($name, "tile", "tile_registers", "factors_f16"),
-            cooperative_8x8: shader!($name, "tile", "tile_cooperative", "cooperative_8x8", "factors_f32"),
-            cooperative_8x8_f16: shader!($name, "tile", "tile_cooperative", "cooperative_8x8", "factors_f16"),
-            cooperative_16x16_f16: shader!($name, "tile", "tile_cooperative", "cooperative_16x16", "factors_f16"),
+            registers: shader!($name $(, $part)*, "tile", "tile_registers", "factors_f32"),
+            registers_f16: shader!($name $(, $part)*, "tile", "tile_registers", "factors_f16"),
+            cooperative_8x8: shader!($name $(, $part)*, "tile", "tile_cooperative", "cooperative_8x8", "factors_f32"),
+            cooperative_8x8_f16: shader!(
+                $name $(, $part)*, "tile", "tile_cooperative", "cooperative_8x8", "factors_f16"
+            ),
+            cooperative_16x16_f16: shader!(
+                $name $(, $part)*, "tile", "tile_cooperative", "cooperative_16x16", "factors_f16"
+            ),
         }
     };
 }
@@ -138,12 +142,21 @@ impl SharedTile {
     }
 
     /// How many tiles, the smallest first, suit a product: at least half of each side is computed for something, and a larger tile leaves
-    /// enough of them to keep a device busy.
+    /// enough of them to keep a device busy, or sums that can be cut.
     pub fn suiting(product: Product) -> usize {
+        Self::suiting_with(product, |tile| tile.slices(product).slices)
+    }
+
+    /// The same where sums are not cut.
+    pub fn suiting_whole(product: Product) -> usize {
+        Self::suiting_with(product, |_| 1)
+    }
+
+    fn suiting_with(product: Product, slices: impl Fn(Self) -> u32) -> usize {
         let suits = |&&(side, blocks): &&(u32, [u32; 2])| {
             let tile = Self { side, core: Core::Registers(blocks), factors: Precision::F32 };
             let is_filled = product.k >= TILE_K && product.m.min(product.n) >= side / 2;
-            let workgroups = || tile.tiles(product) * u64::from(tile.slices(product).slices);
+            let workgroups = || tile.tiles(product) * u64::from(slices(tile));
             is_filled && (side == SIDES[0].0 || workgroups() >= BUSY_WORKGROUPS.into())
         };
         SIDES.iter().take_while(suits).count()

@@ -6,7 +6,7 @@ use crate::geometry::product;
 use crate::gpu::{Dispatch, Shader, StepRow, params};
 use crate::reference;
 
-static SHADER: Shader = shader!("softmax_cross_entropy");
+static SHADER: Shader = shader!("softmax_cross_entropy", "cross_entropy");
 
 params! {
     SoftmaxCrossEntropyParams {

@@ -22,8 +22,8 @@ fn a_kernel_of_ones_own_runs_for_every_layer() {
     let device = Device::open(&adapter(), Checks::Unchecked).unwrap();
     let own = |name: &str| {
         let op = cases::of(name).remove(0).op;
-        let file = op.lower(PLAIN).unwrap().dispatches[0].shader.file();
-        CustomKernel::parse(Path::new("mine.wgsl"), file, &*op).unwrap()
+        let file = op.lower(PLAIN).unwrap().dispatches[0].shader.text();
+        CustomKernel::parse(Path::new("mine.wgsl"), &file, &*op).unwrap()
     };
     let runs = |names: &[&str]| {
         let selection = Selection::new(names.iter().map(|name| own(name)).collect());

@@ -7,6 +7,7 @@ mod conv2d_subgroup;
 mod elementwise;
 mod gather;
 mod linear;
+mod linear_shared;
 mod loss;
 mod matmul;
 mod matmul_shared;
@@ -28,7 +29,7 @@ pub struct Patch {
     pub times: usize,
 }
 
-const FAMILIES: [&[Patch]; 14] = [
+const FAMILIES: [&[Patch]; 15] = [
     conv2d::PATCHES,
     conv2d_subgroup::PATCHES,
     conv2d_implicit_gemm::PATCHES,
@@ -37,6 +38,7 @@ const FAMILIES: [&[Patch]; 14] = [
     matmul_shared::PATCHES,
     tile::PATCHES,
     linear::PATCHES,
+    linear_shared::PATCHES,
     pooling::PATCHES,
     elementwise::PATCHES,
     loss::PATCHES,
