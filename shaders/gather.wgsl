@@ -42,7 +42,6 @@ struct GatherParams {
 @group(0) @binding(3) var<storage, read> records_2: array<u32>;
 @group(0) @binding(4) var<storage, read> records_3: array<u32>;
 @group(0) @binding(5) var<storage, read> order: array<u32>;
-@group(0) @binding(6) var<storage, read_write> input: array<f32>;
 @group(0) @binding(7) var<storage, read_write> labels: array<u32>;
 
 const HEADER_WORDS: u32 = 2u;
@@ -96,21 +95,6 @@ fn label_of_row(n: u32) -> u32 {
     return NO_LABEL;
   }
   return label_of(load_word(record_of(n), 0u));
-}
-
-// Four pixels of row n, as many of them as the image still has.
-fn store(n: u32, first: u32, values: vec4<f32>) {
-  let base = n * params.image_length + first;
-  input[base] = values.x;
-  if (first + 1u < params.image_length) {
-    input[base + 1u] = values.y;
-  }
-  if (first + 2u < params.image_length) {
-    input[base + 2u] = values.z;
-  }
-  if (first + 3u < params.image_length) {
-    input[base + 3u] = values.w;
-  }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

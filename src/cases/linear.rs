@@ -224,6 +224,10 @@ fn layers() -> Vec<Linear> {
         (509, 12, 9),
         (3, 12, 501),
         (5, 8, 509),
+        // Tiles of 32 rows on subgroups: one that is filled, then one that ends in its upper half and in its lower, among the lanes and the places.
+        (32, 400, 120),
+        (20, 36, 44),
+        (68, 132, 28),
         // Tiles in workgroup memory: of 32 with edges of every kind, then of 64 and of 128 for each of the three products.
         (16, 31, 17),
         (33, 36, 35),

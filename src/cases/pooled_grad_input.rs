@@ -95,7 +95,9 @@ fn cases() -> Vec<Case> {
         // So many rows that each lane of a subgroup holds two.
         ([501, 1, 2, 4], 3),
         ([509, 3, 2, 2], 9),
-        // Tiles of 32, 64 and 128.
+        // Tiles on subgroups, then in workgroup memory: of 32, 64 and 128.
+        ([20, 9, 2, 2], 44),
+        ([68, 3, 3, 4], 28),
         ([17, 5, 3, 2], 33),
         ([65, 512, 2, 4], 9),
     ];

@@ -1,7 +1,7 @@
 //! A training batch out of the images that live on the GPU as bytes, as they are or augmented. Source: torchvision ToTensor, Normalize,
 //! ColorJitter, RandomCrop, RandomHorizontalFlip; DeVries and Taylor, Cutout, 2017.
 
-use super::{Arguments, Lowering, Op, Operand, shader};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, VEC4, shader, unknown_variant};
 use crate::augmentation::Augmentation;
 use crate::error::Result;
 use crate::geometry::product;
@@ -10,7 +10,8 @@ use crate::reference;
 use crate::reference::augment::Variation;
 use crate::reference::gather::{HEADER_WORDS, Normalise};
 
-static SHADER: Shader = shader!("gather");
+static SHADER: Shader = shader!("gather", "gather_pixels");
+static VEC4_SHADER: Shader = shader!("gather", "gather_fours");
 
 /// Buffers that the images may be spread over.
 pub const RECORD_BUFFERS: usize = 4;
@@ -88,8 +89,13 @@ impl Op for Gather {
         5 * product(&[self.batch, self.image_length]) as u64
     }
 
-    fn lower(&self, _: &str) -> Result<Lowering> {
-        Ok(self.dispatch("gather", &self.params(), SHADER.constant("WORDS")).into())
+    fn variants(&self) -> &'static [&'static str] {
+        if self.image_length.is_multiple_of(4) { &[PLAIN, VEC4] } else { &[PLAIN] }
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
+        let shader = Self::shader(self, variant)?;
+        Ok(self.dispatch(shader, "gather", &self.params(), SHADER.constant("WORDS")).into())
     }
 
     fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {
@@ -113,14 +119,29 @@ impl Gather {
         }
     }
 
+    /// The shader of a variant of either op.
+    fn shader(op: &dyn Op, variant: &str) -> Result<&'static Shader> {
+        match variant {
+            PLAIN => Ok(&SHADER),
+            VEC4 if op.variants().contains(&VEC4) => Ok(&VEC4_SHADER),
+            _ => Err(unknown_variant(op, variant)),
+        }
+    }
+
     /// Each invocation does so many `words`.
-    fn dispatch(&self, entry_point: &'static str, params: &GatherParams, words: u32) -> Dispatch {
+    fn dispatch(
+        &self,
+        shader: &'static Shader,
+        entry_point: &'static str,
+        params: &GatherParams,
+        words: u32,
+    ) -> Dispatch {
         let bindings: Vec<_> =
             self.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
         let all = u64::from(self.batch) * u64::from(self.image_length.div_ceil(4));
         let invocations = all.div_ceil(words.into());
         let buffers = self.records.iter().filter(|&&records| records > 0).count().max(1) as u32;
-        Dispatch::specialised(&SHADER, entry_point, params, &bindings, invocations, &[("BUFFERS", buffers)])
+        Dispatch::specialised(shader, entry_point, params, &bindings, invocations, &[("BUFFERS", buffers)])
     }
 
     fn normalise(&self) -> Normalise {
@@ -185,7 +206,12 @@ impl Op for GatherAugmented {
         self.gather.bytes()
     }
 
-    fn lower(&self, _: &str) -> Result<Lowering> {
+    fn variants(&self) -> &'static [&'static str] {
+        self.gather.variants()
+    }
+
+    fn lower(&self, variant: &str) -> Result<Lowering> {
+        let shader = Gather::shader(self, variant)?;
         let ([_, height, width], augmentation) = (self.shape, &self.augmentation);
         let [seed_low, seed_high] = reference::philox::key(self.seed);
         let params = GatherParams {
@@ -200,7 +226,7 @@ impl Op for GatherAugmented {
             seed_high,
             ..self.gather.params()
         };
-        Ok(self.gather.dispatch("gather_augmented", &params, 1).into())
+        Ok(self.gather.dispatch(shader, "gather_augmented", &params, 1).into())
     }
 
     fn reference(&self, arguments: Arguments<'_>, step: &StepRow) {

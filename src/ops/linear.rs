@@ -12,9 +12,11 @@ use crate::reference;
 
 static PLAIN_SHADER: Shader = shader!("linear", "linear_params", "window_grads");
 static SUBGROUP_SHADER: Shader = shader!("linear_subgroup", "linear_params", "window_grads");
+static SUBGROUP_TILE_SHADER: Shader = shader!("linear_subgroup_tile", "subgroup_tile", "window_grads");
 static SHARED_SHADERS: Shaders = tile_shaders!("linear_shared", "linear_params", "window_grads");
 
 /// The kernels that can compute a shape, by how many sizes of tiles suit it.
+static VARIANTS_OF_TILES: [&[&str]; 4] = with_tiles!("shared_", [PLAIN, SUBGROUP, SUBGROUP_TILE]);
 static VARIANTS: [&[&str]; 4] = with_tiles!("shared_", [PLAIN, SUBGROUP]);
 static WITHOUT_SUBGROUPS: [&[&str]; 4] = with_tiles!("shared_", [PLAIN]);
 
@@ -29,6 +31,24 @@ params! {
     }
 }
 
+params! {
+    LinearTileParams {
+        m: u32,
+        k: u32,
+        n: u32,
+        relu: u32,
+        pool_height: u32,
+        pool_width: u32,
+    }
+}
+
+/// The name of the variant of [`SUBGROUP`] whose invocations compute a tile of a product of matrices.
+const SUBGROUP_TILE: &str = "subgroup_tile";
+
+/// Sides of such a tile, as the shader has it.
+const TILE_M: u32 = 32;
+const TILE_N: u32 = 4;
+
 /// Whether the sums of all three kernels are short enough for one invocation each; where not, a linear layer is a matrix product and
 /// a bias.
 pub fn fits(shape: &Linear) -> bool {
@@ -37,7 +57,13 @@ pub fn fits(shape: &Linear) -> bool {
 
 fn variants(shape: &Linear, product: Product) -> &'static [&'static str] {
     let tiles = SharedTile::suiting_whole(product);
-    if shape.in_features.is_multiple_of(4) { VARIANTS[tiles] } else { WITHOUT_SUBGROUPS[tiles] }
+    // Of a smaller batch most of a tile, or of a slab, would be computed for nothing.
+    let fills = shape.batch > TILE_M / 2 && [product.m, product.k, product.n].iter().all(|size| size.is_multiple_of(4));
+    match shape.in_features.is_multiple_of(4) {
+        true if fills => VARIANTS_OF_TILES[tiles],
+        true => VARIANTS[tiles],
+        false => WITHOUT_SUBGROUPS[tiles],
+    }
 }
 
 fn describe(shape: &Linear, relu: bool) -> String {
@@ -65,8 +91,8 @@ fn tile(length: u32, groups: u32) -> u32 {
 
 /// What one of the kernels is launched with: a result an invocation, or places of a workgroup's lanes times tiles of what they share.
 struct Launch {
-    /// Of the plain variant, that with subgroups and those with workgroup memory.
-    entry_points: [&'static str; 3],
+    /// Of the plain variant, those with subgroups and those with workgroup memory.
+    entry_points: [&'static str; 4],
     relu: bool,
     /// Height and width of a plane of the input, where its gradient is written through a pooling.
     pool: [u32; 2],
@@ -74,8 +100,11 @@ struct Launch {
     lanes: u32,
     /// Rows of the batch, or outputs.
     shared: u32,
-    /// As a product of matrices.
+    /// As a product of matrices, and whether each of them is stored transposed.
     product: Product,
+    transposed: [bool; 2],
+    /// Columns that the product has more where it sums up a bias as well, in workgroup memory.
+    bias_columns: u32,
 }
 
 impl Launch {
@@ -111,14 +140,36 @@ impl Launch {
                 Ok(Dispatch::specialised(&SUBGROUP_SHADER, entry_point, &params, &bindings, invocations, &constants)
                     .into())
             }
+            SUBGROUP_TILE if op.variants().contains(&SUBGROUP_TILE) => Ok(self.subgroup_tile(bindings)),
             _ => {
                 let tile = SharedTile::of_op(op, variant)?;
-                let (shader, entry_point) = (tile.shader(&SHARED_SHADERS), self.entry_points[2]);
-                let (invocations, constants) = (tile.invocations(self.product), tile.constants());
+                let (shader, entry_point) = (tile.shader(&SHARED_SHADERS), self.entry_points[3]);
+                let Product { m, k, n } = self.product;
+                let invocations = tile.invocations(Product { m, k, n: n + self.bias_columns });
+                let constants = tile.constants();
                 let dispatch = Dispatch::specialised(shader, entry_point, &params, &bindings, invocations, &constants);
                 Ok(Lowering { factors: tile.factors(), ..dispatch.into() })
             }
         }
+    }
+}
+
+impl Launch {
+    /// A tile an invocation, in the largest workgroups of which there are enough. The first two operands are the product's.
+    fn subgroup_tile(&self, mut bindings: Vec<(&'static str, usize)>) -> Lowering {
+        let Product { m, k, n } = self.product;
+        (bindings[0].0, bindings[1].0) = ("a", "b");
+        let (tiles, places) = (m.div_ceil(TILE_M), n / TILE_N);
+        let workgroups = |size: u32| tiles.saturating_mul(places.div_ceil(size));
+        let sizes = [WORKGROUP, WORKGROUP / 2];
+        let workgroup = sizes.into_iter().find(|&size| workgroups(size) >= BUSY_WORKGROUPS).unwrap_or(SUBGROUP_LANES);
+        let [pool_height, pool_width] = self.pool;
+        let params = LinearTileParams { m, k, n, relu: self.relu.into(), pool_height, pool_width };
+        let [transpose_a, transpose_b] = self.transposed.map(u32::from);
+        let constants = [("WORKGROUP_SIZE", workgroup), ("TRANSPOSE_A", transpose_a), ("TRANSPOSE_B", transpose_b)];
+        let invocations = u64::from(workgroups(workgroup)) * u64::from(workgroup);
+        let (shader, entry_point) = (&SUBGROUP_TILE_SHADER, self.entry_points[2]);
+        Dispatch::specialised(shader, entry_point, &params, &bindings, invocations, &constants).into()
     }
 }
 
@@ -168,8 +219,15 @@ impl Op for LinearForward {
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         Launch {
-            entry_points: ["linear_forward", "linear_forward_subgroup", "linear_forward_shared"],
+            entry_points: [
+                "linear_forward",
+                "linear_forward_subgroup",
+                "linear_forward_subgroup_tile",
+                "linear_forward_shared",
+            ],
             product: self.product(),
+            transposed: [false, true],
+            bias_columns: 0,
             relu: self.relu,
             pool: [0; 2],
             results: self.shape.output_len(),
@@ -203,10 +261,12 @@ impl LinearGradInput {
         Product { m: batch, k: out_features, n: in_features }
     }
 
-    fn launch(&self, entry_points: [&'static str; 3], pool: [u32; 2]) -> Launch {
+    fn launch(&self, entry_points: [&'static str; 4], pool: [u32; 2]) -> Launch {
         Launch {
             entry_points,
             product: self.product(),
+            transposed: [false; 2],
+            bias_columns: 0,
             relu: self.relu,
             pool,
             results: self.shape.input_len(),
@@ -220,6 +280,7 @@ impl LinearGradInput {
         let entry_points = [
             "linear_grad_input_max_pool2d",
             "linear_grad_input_max_pool2d_subgroup",
+            "linear_grad_input_max_pool2d_subgroup_tile",
             "linear_grad_input_max_pool2d_shared",
         ];
         self.launch(entry_points, pool).lower(op, &self.shape, variant)
@@ -261,9 +322,19 @@ impl Op for LinearGradInput {
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let entry_points = if self.relu {
-            ["linear_grad_input_relu", "linear_grad_input_relu_subgroup", "linear_grad_input_relu_shared"]
+            [
+                "linear_grad_input_relu",
+                "linear_grad_input_relu_subgroup",
+                "linear_grad_input_relu_subgroup_tile",
+                "linear_grad_input_relu_shared",
+            ]
         } else {
-            ["linear_grad_input", "linear_grad_input_subgroup", "linear_grad_input_shared"]
+            [
+                "linear_grad_input",
+                "linear_grad_input_subgroup",
+                "linear_grad_input_subgroup_tile",
+                "linear_grad_input_shared",
+            ]
         };
         self.launch(entry_points, [0; 2]).lower(self, &self.shape, variant)
     }
@@ -287,10 +358,9 @@ impl Op for LinearGradInput {
 pub struct LinearGradWeight(pub Linear);
 
 impl LinearGradWeight {
-    /// The bias is one column more.
     fn product(&self) -> Product {
         let Linear { batch, in_features, out_features } = self.0;
-        Product { m: out_features, k: batch, n: in_features + 1 }
+        Product { m: out_features, k: batch, n: in_features }
     }
 }
 
@@ -326,8 +396,15 @@ impl Op for LinearGradWeight {
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         Launch {
-            entry_points: ["linear_grad_weight", "linear_grad_weight_subgroup", "linear_grad_weight_shared"],
+            entry_points: [
+                "linear_grad_weight",
+                "linear_grad_weight_subgroup",
+                "linear_grad_weight_subgroup_tile",
+                "linear_grad_weight_shared",
+            ],
             product: self.product(),
+            transposed: [true, false],
+            bias_columns: 1,
             relu: false,
             pool: [0; 2],
             results: self.0.weight_len(),

@@ -10,7 +10,7 @@ use crate::reference;
 
 static PLAIN_SHADER: Shader = shader!("matmul", "matmul_params");
 static TILED_SHADER: Shader = shader!("matmul_tiled", "matmul_params");
-static SUBGROUP_SHADER: Shader = shader!("matmul_subgroup", "matmul_params");
+static SUBGROUP_SHADER: Shader = shader!("matmul_subgroup", "matmul_params", "subgroup_tile");
 static SHARED_SHADERS: Shaders = tile_shaders!("matmul_shared", "matmul_params");
 
 /// The kernels that can compute a shape, by how many sizes of tiles suit it.

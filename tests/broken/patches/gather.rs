@@ -201,4 +201,22 @@ pub const PATCHES: &[Patch] = &[
         to: "at / params.height % params.height",
         times: 1,
     },
+    Patch {
+        name: "fours of the next image's place",
+        op: "gather",
+        variant: "vec4",
+        shader: "gather_fours",
+        from: "n * params.image_length + first",
+        to: "n * params.image_length + first + 4u * (n & 1u)",
+        times: 1,
+    },
+    Patch {
+        name: "every four the first of the image",
+        op: "gather_augmented",
+        variant: "vec4",
+        shader: "gather_fours",
+        from: "params.image_length + first",
+        to: "params.image_length + 0u * first",
+        times: 1,
+    },
 ];
