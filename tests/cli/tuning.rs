@@ -195,6 +195,8 @@ fn what_is_too_large_for_the_reference_is_held_against_the_default() {
     assert!(large.clone().count() >= 2, "{kernels:?}");
     for kernel in large {
         let candidates = kernel["candidates"].as_array().unwrap();
-        assert!(candidates.iter().all(|it| it["failure"].is_null() && it["variant"] != "plain"), "{kernel}");
+        assert!(candidates.iter().all(|it| it["failure"].is_null()), "{kernel}");
+        // Of gather the images are many, not the operations: its plain kernel may be the fastest.
+        assert!(candidates.iter().all(|it| it["variant"] != "plain") || kernel["op"] == "gather", "{kernel}");
     }
 }
