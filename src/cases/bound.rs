@@ -63,7 +63,7 @@ pub(super) fn products(style: Style, roundings: u64) -> Bound {
         let bounds = of_magnitudes(&*case.op, &case.step, inputs, roundings);
         match factors {
             Precision::F32 => bounds,
-            Precision::F16 => of_halves(&*case.op, &case.step, inputs, &bounds),
+            Precision::F16 => of_halves(&*case.op, &case.step, inputs, roundings, &bounds),
         }
     })
 }
@@ -75,7 +75,7 @@ const HALF_SMALLEST: f64 = 1.0 / (1 << 24) as f64;
 
 /// `bounds` where every factor may be rounded to half precision before: at most Σ|a|·δb + |b|·δa + δa·δb more, by which each sum's own error grows
 /// as well. Cooperative matrices may cut digits where f32 rounds, and align a sum's terms before they add them: each term counts twice.
-fn of_halves(op: &dyn Op, step: &StepRow, inputs: &[Vec<u32>], bounds: &[Vec<f64>]) -> Vec<Vec<f64>> {
+fn of_halves(op: &dyn Op, step: &StepRow, inputs: &[Vec<u32>], roundings: u64, bounds: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let widened = |value: f64| match value.abs() {
         0.0 => 0.0,
         small if small < HALF_FLUSH => small + small.max(HALF_SMALLEST),
@@ -87,8 +87,8 @@ fn of_halves(op: &dyn Op, step: &StepRow, inputs: &[Vec<u32>], bounds: &[Vec<f64
     bounds
         .map(|(bounds, (magnitudes, widened))| {
             let factors = magnitudes.iter().zip(widened).map(|(magnitude, widened)| widened - magnitude);
-            // 2·γ_k is below 2⁻⁸ for every sum that a kernel makes.
-            bounds.iter().zip(factors).map(|(bound, factors)| 2.0 * bound + factors * (1.0 + 1.0 / 256.0)).collect()
+            let grown = 1.0 + 2.0 * gamma(roundings);
+            bounds.iter().zip(factors).map(|(bound, factors)| 2.0 * bound + factors * grown).collect()
         })
         .collect()
 }

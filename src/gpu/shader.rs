@@ -77,13 +77,11 @@ impl Shader {
         let texts = std::iter::once(self.file).chain(self.parts.iter().map(|part| part.text));
         let (mut directives, mut text) = (BTreeSet::new(), String::new());
         for line in texts.flat_map(|text| text.lines().chain([""])) {
-            match line.starts_with(DIRECTIVE) {
-                true => directives.insert(line),
-                false => {
-                    text.push_str(line);
-                    true
-                }
-            };
+            if line.starts_with(DIRECTIVE) {
+                directives.insert(line);
+            } else {
+                text.push_str(line);
+            }
             text.push('\n');
         }
         directives.into_iter().collect::<Vec<_>>().join(" ") + &text
