@@ -1,5 +1,6 @@
 //! The two machines that run a plan: a GPU, and the CPU reference.
 
+mod ahead;
 mod cpu;
 mod gpu;
 mod inference;
@@ -8,6 +9,7 @@ mod memory;
 mod planned;
 mod records;
 
+pub use ahead::CompileAhead;
 pub use cpu::{CpuMachine, Observer};
 pub use gpu::GpuMachine;
 pub use inference::Inference;

@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 use super::trainer::{Facts, Trainer};
 use super::{AdapterRecord, DataRecord, Event, Job, Outcome, Stop};
 use crate::error::{Error, Result};
-use crate::gpu::{Adapter, Checks, Device, DeviceOptions};
-use crate::machine::{CpuMachine, GpuMachine, GpuOptions, Setup};
+use crate::gpu::{Adapter, Checks, Device, DeviceKind, DeviceOptions};
+use crate::machine::{CompileAhead, CpuMachine, GpuMachine, GpuOptions, Setup};
 use crate::tune::{self, Progress, Tuning};
 
 /// Starts the thread. Events end when it does; a listener that goes away does not stop it. Who still needs the job afterwards
@@ -43,6 +43,10 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
             if let Some(folder) = &job.gpu_options.cache_folder {
                 device.cache_pipelines(folder);
             }
+            let _compiler = match adapter.info.kind {
+                DeviceKind::Software => compile_ahead(job, adapter, &device, &setup).ok(),
+                _ => None,
+            };
             let tuning = tune(job, adapter, &device, &setup, events, stop)?;
             let selection = job.gpu_options.selection.clone().with_tuned(tuning.tuned.clone());
             let options = GpuOptions { selection, ..job.gpu_options.clone() };
@@ -63,6 +67,13 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
             Trainer::new(job, CpuMachine::new(&setup)?, record, facts, events, stop)?.run()
         }
     }
+}
+
+/// Half of the first step's wait on two cores.
+fn compile_ahead(job: &Job, adapter: &Adapter, device: &Device, setup: &Setup<'_>) -> Result<CompileAhead> {
+    let plan = GpuMachine::plan_step(device, setup, &job.gpu_options)?;
+    let other = Device::open_with(adapter, job.device_options())?;
+    CompileAhead::start(other, &plan, &job.gpu_options.selection)
 }
 
 /// Kernels for the ops of a step, and a warning about each of the user's own that none of them runs.
