@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use shadegrad::check::{Row, Selection, Suite};
 use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, Device, DeviceOptions, install_hint};
 use shadegrad::ops::custom::CustomKernel;
+use shadegrad::ops::is_experimental;
 use shadegrad::units::count;
 use shadegrad::{Error, Result, cases};
 
@@ -102,10 +103,16 @@ pub fn run(arguments: &CheckArgs) -> Result<()> {
     bar.finish_and_clear();
     result?;
     for variant in left_out {
-        warn(format!(
-            "{} has not what the variant {variant} needs: it is never run there, and was not checked",
-            adapter.info.name
-        ));
+        let problem = match is_experimental(variant) && !arguments.experimental {
+            // Nobody has asked for it.
+            true if arguments.variant.is_none() => continue,
+            true => format!("the variant {variant} was not checked: --experimental asks for what it needs"),
+            false => format!(
+                "{} has not what the variant {variant} needs: it is never run there, and was not checked",
+                adapter.info.name
+            ),
+        };
+        warn(problem);
     }
 
     conclude(arguments, &adapter, &rows, started)

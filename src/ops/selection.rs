@@ -99,6 +99,11 @@ pub fn is_candidate(device: &Device, variant: &str) -> bool {
     is_made_for && runs_on(device, variant)
 }
 
+/// Whether a variant runs on devices alone that were opened for experiments.
+pub fn is_experimental(variant: &str) -> bool {
+    SharedTile::of_variant(variant).is_some_and(SharedTile::is_experimental)
+}
+
 /// Whether a device has what a variant needs.
 pub fn runs_on(device: &Device, variant: &str) -> bool {
     let [lanes, _] = device.subgroup_lanes();

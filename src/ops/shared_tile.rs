@@ -183,6 +183,11 @@ impl SharedTile {
         }
     }
 
+    /// Whether it needs what a device is asked for as experimental alone.
+    pub fn is_experimental(self) -> bool {
+        matches!(self.core, Core::Cooperative(_))
+    }
+
     /// What it rounds the factors of products to.
     pub fn factors(self) -> Precision {
         self.factors

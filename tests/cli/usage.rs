@@ -173,3 +173,13 @@ fn networks_that_cannot_be_are_explained() {
     assert!(refusal.starts_with(&format!("error: conv1: {problem} (got (6, 28, 28), expected (10))\n")), "{refusal}");
     assert!(!place.path("runs").exists(), "a refused run left a folder behind");
 }
+
+#[test]
+fn experiments_are_for_those_who_ask() {
+    let place = Workplace::new();
+    let asked = place.run("check matmul --variant shared_cooperative_8x8_f16").success().stderr;
+    let problem = "the variant shared_cooperative_8x8_f16 was not checked: --experimental asks for what it needs";
+    assert!(asked.contains(problem), "{asked}");
+    let not_asked = place.run("check matmul").success().stderr;
+    assert!(!not_asked.contains("cooperative"), "{not_asked}");
+}
