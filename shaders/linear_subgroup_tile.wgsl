@@ -24,7 +24,7 @@ struct LinearTileParams {
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> grad_input: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read> activation: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read> winner: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read> winner: array<u32>;
 @group(0) @binding(8) var<storage, read_write> grad_planes: array<vec2<f32>>;
 @group(0) @binding(9) var<storage, read_write> grad_weight: array<vec4<f32>>;
 @group(0) @binding(10) var<storage, read_write> grad_bias: array<vec4<f32>>;
@@ -117,6 +117,8 @@ fn linear_grad_input_subgroup_tile(
   }
 }
 
+// Where more is done with a result than to store it, they are where a loop can index them, so that this is compiled once.
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn linear_grad_input_relu_subgroup_tile(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -133,33 +135,16 @@ fn linear_grad_input_relu_subgroup_tile(
   var upper: Block;
   var lower: Block;
   add_tile(&upper, &lower, sizes(), m, place, 0u, params.k, lane);
+  var results: array<vec4<f32>, TILE_M>;
   for (var row = 0u; row < BLOCK; row++) {
-    let rows = m + vec2(row_of(row), row_of(row + BLOCK));
-    if (is_inside(rows.x, place)) {
-      let four = at(rows.x, place);
-      grad_input[four] = select(vec4(0.0), upper[row], activation[four] > vec4(0.0));
-    }
-    if (is_inside(rows.y, place)) {
-      let four = at(rows.y, place);
-      grad_input[four] = select(vec4(0.0), lower[row], activation[four] > vec4(0.0));
-    }
+    results[row] = upper[row];
+    results[row + BLOCK] = lower[row];
   }
-}
-
-// The windows of four columns of the input that begin at flat index `first`.
-fn store_windows(first: u32, grads: vec4<f32>, winners: vec4<u32>) {
-  let width = 2u * params.pool_width;
-  var own_grads = grads;
-  var own_winners = winners;
-  for (var j = 0u; j < 4u; j++) {
-    let window = first + j;
-    let row = window / params.pool_width;
-    let corner = 2u * (row % params.pool_height) * width + 2u * (window % params.pool_width);
-    let own = window_grads(own_grads[j], own_winners[j], corner, width);
-    // A row of windows is two rows of the planes, each of as many pairs as the row has windows.
-    let pair = window + row * params.pool_width;
-    grad_planes[pair] = own.xy;
-    grad_planes[pair + params.pool_width] = own.zw;
+  for (var row = 0u; row < min(TILE_M, params.m - m); row++) {
+    if (place < params.n / TILE_N) {
+      let four = at(m + row, place);
+      grad_input[four] = select(vec4(0.0), results[row], activation[four] > vec4(0.0));
+    }
   }
 }
 
@@ -179,16 +164,28 @@ fn linear_grad_input_max_pool2d_subgroup_tile(
   var upper: Block;
   var lower: Block;
   add_tile(&upper, &lower, sizes(), m, place, 0u, params.k, lane);
-  // One by one where a loop can index them, so that what stores a window is compiled once.
-  var results: array<vec4<f32>, TILE_M>;
+  var results: array<f32, 4u * TILE_M>;
   for (var row = 0u; row < BLOCK; row++) {
-    results[row] = upper[row];
-    results[row + BLOCK] = lower[row];
+    results[4u * row] = upper[row].x;
+    results[4u * row + 1u] = upper[row].y;
+    results[4u * row + 2u] = upper[row].z;
+    results[4u * row + 3u] = upper[row].w;
+    results[4u * (row + BLOCK)] = lower[row].x;
+    results[4u * (row + BLOCK) + 1u] = lower[row].y;
+    results[4u * (row + BLOCK) + 2u] = lower[row].z;
+    results[4u * (row + BLOCK) + 3u] = lower[row].w;
   }
-  for (var row = 0u; row < min(TILE_M, params.m - m); row++) {
+  let width = 2u * params.pool_width;
+  for (var result = 0u; result < 4u * min(TILE_M, params.m - m); result++) {
     if (place < params.n / TILE_N) {
-      let four = at(m + row, place);
-      store_windows(4u * four, results[row], winner[four]);
+      let window = 4u * at(m + result / 4u, place) + result % 4u;
+      let row = window / params.pool_width;
+      let corner = 2u * (row % params.pool_height) * width + 2u * (window % params.pool_width);
+      let own = window_grads(results[result], winner[window], corner, width);
+      // A row of windows is two rows of the planes, each of as many pairs as the row has windows.
+      let pair = window + row * params.pool_width;
+      grad_planes[pair] = own.xy;
+      grad_planes[pair + params.pool_width] = own.zw;
     }
   }
 }

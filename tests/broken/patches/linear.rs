@@ -170,8 +170,8 @@ pub const PATCHES: &[Patch] = &[
         op: "linear_grad_input_relu",
         variant: "subgroup_tile",
         shader: "linear_subgroup_tile",
-        from: "lower[row], activation[four] > vec4(0.0)",
-        to: "lower[row], activation[four] >= vec4(0.0)",
+        from: "results[row], activation[four] > vec4(0.0)",
+        to: "results[row], activation[four] >= vec4(0.0)",
         times: 1,
     },
     Patch {
@@ -179,8 +179,8 @@ pub const PATCHES: &[Patch] = &[
         op: "linear_grad_input_max_pool2d",
         variant: "subgroup_tile",
         shader: "linear_subgroup_tile",
-        from: "own_winners[j]",
-        to: "own_winners[(j + 1u) % 4u]",
+        from: "winner[window]",
+        to: "winner[window ^ 1u]",
         times: 1,
     },
     Patch {
@@ -188,8 +188,8 @@ pub const PATCHES: &[Patch] = &[
         op: "linear_grad_input_max_pool2d",
         variant: "subgroup_tile",
         shader: "linear_subgroup_tile",
-        from: "results[row] = upper[row];",
-        to: "results[row] = lower[row];",
+        from: "results[4u * row] = upper[row].x;",
+        to: "results[4u * row] = lower[row].x;",
         times: 1,
     },
     Patch {
