@@ -23,6 +23,7 @@ struct ClassifierHeadParams {
   logits: u32,
 }
 
+// loss_of is in cross_entropy.wgsl.
 @group(0) @binding(0) var<uniform> params: ClassifierHeadParams;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> parameters: array<vec4<f32>>;

@@ -10,6 +10,7 @@
 // Zeros are loaded for what lies outside the image.
 // Source: Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", 2014.
 
+// Conv2dParams is in conv2d_params.wgsl.
 @group(0) @binding(0) var<uniform> params: Conv2dParams;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;

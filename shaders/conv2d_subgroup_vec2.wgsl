@@ -7,6 +7,7 @@
 
 enable subgroups;
 
+// Conv2dParams is in conv2d_params.wgsl. window_grads is in window_grads.wgsl.
 @group(0) @binding(0) var<uniform> params: Conv2dParams;
 @group(0) @binding(1) var<storage, read> input: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;

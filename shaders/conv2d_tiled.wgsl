@@ -7,6 +7,7 @@
 //   grad_input:  4 input channels × 4 adjacent input columns
 //   grad_weight: 4 output channels × 4 consecutive (c, kh, kw)
 
+// Conv2dParams is in conv2d_params.wgsl.
 @group(0) @binding(0) var<uniform> params: Conv2dParams;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;

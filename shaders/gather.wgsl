@@ -36,6 +36,7 @@ struct GatherParams {
   seed_high: u32,
 }
 
+// `input` and how pixels are stored are in gather_pixels.wgsl or gather_fours.wgsl.
 @group(0) @binding(0) var<uniform> params: GatherParams;
 @group(0) @binding(1) var<storage, read> records_0: array<u32>;
 @group(0) @binding(2) var<storage, read> records_1: array<u32>;

@@ -9,6 +9,7 @@
 // the oracle for the others. The host sees to it that no sum is longer than one invocation may loop.
 // Source: PyTorch nn.Linear, nn.ReLU.
 
+// LinearParams is in linear_params.wgsl. window_grads is in window_grads.wgsl.
 @group(0) @binding(0) var<uniform> params: LinearParams;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;

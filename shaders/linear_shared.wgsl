@@ -3,6 +3,7 @@
 //   linear_grad_input:  grad_input (N, I) = grad_output (N, O) × weight (O, I)
 //   linear_grad_weight: grad_weight (O, I) = grad_outputᵀ (O, N) × input (N, I); the bias is one more column, whose inputs are all 1
 
+// LinearParams is in linear_params.wgsl. window_grads is in window_grads.wgsl.
 @group(0) @binding(0) var<uniform> params: LinearParams;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;

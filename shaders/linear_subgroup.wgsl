@@ -10,6 +10,7 @@
 
 enable subgroups;
 
+// LinearParams is in linear_params.wgsl. window_grads is in window_grads.wgsl.
 @group(0) @binding(0) var<uniform> params: LinearParams;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;

@@ -17,6 +17,7 @@ struct LinearTileParams {
   pool_width: u32,
 }
 
+// window_grads is in window_grads.wgsl.
 @group(0) @binding(0) var<uniform> params: LinearTileParams;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;

@@ -4,6 +4,7 @@
 // over the slices when there are several. The plain variant: the one to read, and the oracle for the others.
 // Source: PyTorch torch.matmul.
 
+// MatmulParams is in matmul_params.wgsl.
 @group(0) @binding(0) var<uniform> params: MatmulParams;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;

@@ -1,6 +1,7 @@
 // output[m, n] = Σ_k a(m, k) · b(k, n) as in matmul.wgsl, of any sizes, for GPUs with workgroup memory: in the tiles of tile.wgsl.
 // Rows and columns past the edge are computed from the last valid ones. Slices as in matmul.wgsl.
 
+// MatmulParams is in matmul_params.wgsl.
 @group(0) @binding(0) var<uniform> params: MatmulParams;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;

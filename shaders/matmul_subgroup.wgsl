@@ -1,6 +1,7 @@
 // output[m, n] = Σ_k a(m, k) · b(k, n) as in matmul.wgsl, for sizes whose rows as they are stored are multiples of 4, on subgroups of at
 // least 8 lanes: in the tiles of subgroup_tile.wgsl. Slices as in matmul.wgsl, in multiples of four terms.
 
+// MatmulParams is in matmul_params.wgsl.
 @group(0) @binding(0) var<uniform> params: MatmulParams;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;

@@ -4,6 +4,7 @@
 // or barriers, which software adapters and small GPUs pay dearly for. Rows and columns past the edge read the last valid one and
 // are not written. Slices as in matmul.wgsl.
 
+// MatmulParams is in matmul_params.wgsl.
 @group(0) @binding(0) var<uniform> params: MatmulParams;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;

@@ -14,6 +14,7 @@ struct SoftmaxCrossEntropyParams {
   label_smoothing: f32,
 }
 
+// loss_of is in cross_entropy.wgsl.
 @group(0) @binding(0) var<uniform> params: SoftmaxCrossEntropyParams;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;

@@ -3,6 +3,7 @@
 // A workgroup computes TILE × TILE of the output, one slice of the sums. TILE_K terms of its rows of a and its columns of b at a time are a slab in
 // workgroup memory: each value is loaded from the buffer once for all invocations that need it, and the next slab is on its way while this one is
 // multiplied. How slabs are kept and multiplied is in tile_registers.wgsl and tile_cooperative.wgsl, of which a shader has one.
+// What factors are is in factors_f32.wgsl or factors_f16.wgsl.
 //
 // An invocation loads a quad of either slab: four rows of a, or four columns of b, a quarter of the tile apart, at one k. It also stores quads. So
 // neighbouring invocations load and store neighbouring elements whatever the sizes are multiples of, transposed or not. The host chooses workgroups

@@ -61,6 +61,18 @@ fn every_file_and_every_entry_point_is_reached_by_a_case() {
     });
     assert_eq!(files, names.map(|name| format!("{name}.wgsl")).collect());
 
+    // Whoever reads a file finds the rest of its shader.
+    for shader in shaders.values() {
+        for part in shader.parts() {
+            assert!(
+                shader.text().contains(&format!("{}.wgsl", part.name)),
+                "{} does not name {}",
+                shader.name,
+                part.name
+            );
+        }
+    }
+
     let declared: BTreeSet<_> = entry_points().map(|(shader, entry)| (shader, &*entry.name)).collect();
     let mut reached = BTreeSet::new();
     for_each_dispatch(|dispatch, _| {
