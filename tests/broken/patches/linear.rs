@@ -170,8 +170,8 @@ pub const PATCHES: &[Patch] = &[
         op: "linear_grad_input_relu",
         variant: "subgroup_tile",
         shader: "linear_subgroup_tile",
-        from: "results[row], activation[four] > vec4(0.0)",
-        to: "results[row], activation[four] >= vec4(0.0)",
+        from: "own, activation[four] > vec4(0.0)",
+        to: "own, activation[four] >= vec4(0.0)",
         times: 1,
     },
     Patch {
