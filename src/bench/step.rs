@@ -107,11 +107,8 @@ pub fn step(
     let plan = PlanRequest { network, images, batch, max_bytes, fusion }.training(optimiser, &Noise::default(), 1)?;
     plan.fits(max_bytes)?;
     clock.set_step(&StepRow { step: 1, epoch: 1, order_offset: 0, count: batch, slot: 0, learning_rate: 0.001 });
-    let lowered: Vec<Lowering> = plan
-        .steps
-        .iter()
-        .map(|step| step.op.lower(ops::choose(&*step.op, Some(clock.device))))
-        .collect::<Result<_>>()?;
+    let lowered: Vec<Lowering> =
+        plan.steps.iter().map(|step| step.op.lower(ops::choose(&*step.op, clock.device))).collect::<Result<_>>()?;
     let work = Work::whole(program(clock, &plan, &lowered, image)?);
 
     let executions = clock.warm_up(&work)?;
@@ -123,7 +120,7 @@ pub fn step(
         Part {
             label: step.label.clone(),
             op: step.op.name(),
-            variant: ops::choose(&*step.op, Some(clock.device)),
+            variant: ops::choose(&*step.op, clock.device),
             shape: step.op.shape(),
             flops: step.op.flops(),
             bytes: step.op.bytes(),

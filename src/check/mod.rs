@@ -71,7 +71,7 @@ pub fn self_test(device: &Device) -> Result<usize> {
         }
     }
     for (name, (_, case)) in &chosen {
-        let variant = ops::choose(&*case.op, Some(device));
+        let variant = ops::choose(&*case.op, device);
         if let Some(failure) = run(device, case, variant)?.failure {
             return Err(Error::check(format!("{name} {variant} {}: {failure}", case.shape())));
         }

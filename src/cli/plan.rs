@@ -1,10 +1,12 @@
 //! `shadegrad plan`.
 
+use std::fmt;
+
 use clap::Args;
 use serde_json::json;
 use shadegrad::geometry::{Window, product};
 use shadegrad::nn::{Activation, Fusion, Images, Layer, Network, Noise, Phase, Plan, PlanRequest, Role, Sharing};
-use shadegrad::ops::choose;
+use shadegrad::ops::choose_unseen;
 use shadegrad::train::{Recipe, Settings};
 use shadegrad::units::{bytes, count, flops, percent};
 use shadegrad::{Error, Result};
@@ -64,8 +66,7 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
     // What each layer by itself computes, forward and in all.
     let apart = PlanRequest { fusion: Fusion::None, ..request };
     let (forward, whole) = (apart.inference()?, apart.training(&settings.optimiser(), &Noise::default(), 1)?);
-    let dispatches = plan.steps.iter().map(|step| Ok(step.op.lower(choose(&*step.op, None))?.dispatches.len()));
-    let dispatches: Vec<usize> = dispatches.collect::<Result<_>>()?;
+    let dispatches = Dispatches::of(&plan)?;
     if arguments.json {
         say(serde_json::to_string_pretty(&as_json(&network, &activations, [&plan, &forward], &dispatches))
             .unwrap_or_default());
@@ -81,6 +82,38 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
         ops(&plan, &dispatches);
     }
     Ok(())
+}
+
+/// Kernel launches of a step.
+struct Dispatches {
+    /// For each op, on a device with subgroups, as nearly all are.
+    ops: Vec<usize>,
+    /// In all, on one without.
+    without_subgroups: usize,
+}
+
+impl Dispatches {
+    fn of(plan: &Plan) -> Result<Self> {
+        let count = |has_subgroups| -> Result<Vec<usize>> {
+            let lowered = plan.steps.iter().map(|step| step.op.lower(choose_unseen(&*step.op, has_subgroups)));
+            lowered.map(|lowering| Ok(lowering?.dispatches.len())).collect()
+        };
+        Ok(Self { ops: count(true)?, without_subgroups: count(false)?.iter().sum() })
+    }
+
+    fn sum(&self) -> usize {
+        self.ops.iter().sum()
+    }
+}
+
+impl fmt::Display for Dispatches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} dispatches", self.sum())?;
+        match self.without_subgroups {
+            same if same == self.sum() => Ok(()),
+            other => write!(f, " ({other} on a device without subgroups)"),
+        }
+    }
 }
 
 /// Floating-point operations of a layer's forward ops over the batch.
@@ -170,7 +203,7 @@ fn layers(network: &Network, activations: &[Activation], [plan, forward]: [&Plan
     lines(&alignment, &rows).iter().for_each(say);
 }
 
-fn totals(plan: &Plan, apart: &Plan, dispatches: &[usize]) {
+fn totals(plan: &Plan, apart: &Plan, dispatches: &Dispatches) {
     let of = |roles: &[Role]| {
         let held = plan.storages.iter().enumerate().filter(|(place, _)| {
             plan.tensors.iter().any(|tensor| tensor.storage == *place && roles.contains(&tensor.role))
@@ -183,13 +216,12 @@ fn totals(plan: &Plan, apart: &Plan, dispatches: &[usize]) {
         apart.steps.iter().filter(|step| phases.contains(&step.phase)).map(|step| step.op.flops()).sum::<u64>()
     };
     say(format!(
-        "a training step: {}: forward {}, backward {}, update {}; {} ops, {} dispatches",
+        "a training step: {}: forward {}, backward {}, update {}; {} ops, {dispatches}",
         flops(plan.flops()),
         flops(phase(&[Phase::Gather, Phase::Forward, Phase::Loss])),
         flops(phase(&[Phase::Backward])),
         flops(phase(&[Phase::Update])),
         plan.steps.len(),
-        dispatches.iter().sum::<usize>()
     ));
     let (shared, alone, activations) = (shared_bytes(plan), plan.bytes(), of(&[Role::Activation]));
     say(format!(
@@ -209,13 +241,13 @@ fn shared_bytes(plan: &Plan) -> u64 {
     Sharing::of(plan, u64::MAX).bytes()
 }
 
-fn ops(plan: &Plan, dispatches: &[usize]) {
+fn ops(plan: &Plan, dispatches: &Dispatches) {
     let mut rows = vec![["step", "op", "variant", "shape", "dispatches", "work", "traffic"].map(String::from).to_vec()];
-    for (step, dispatches) in plan.steps.iter().zip(dispatches) {
+    for (step, dispatches) in plan.steps.iter().zip(&dispatches.ops) {
         rows.push(vec![
             step.label.clone(),
             step.op.name().into(),
-            choose(&*step.op, None).into(),
+            choose_unseen(&*step.op, true).into(),
             step.op.shape(),
             dispatches.to_string(),
             flops(step.op.flops()),
@@ -224,14 +256,14 @@ fn ops(plan: &Plan, dispatches: &[usize]) {
     }
     let alignment = [Align::Left, Align::Left, Align::Left, Align::Left, Align::Right, Align::Right, Align::Right];
     lines(&alignment, &rows).iter().for_each(say);
-    say(format!("{} dispatches a step", dispatches.iter().sum::<usize>()));
+    say(format!("a step: {dispatches}"));
 }
 
 fn as_json(
     network: &Network,
     activations: &[Activation],
     [plan, forward]: [&Plan; 2],
-    dispatches: &[usize],
+    dispatches: &Dispatches,
 ) -> serde_json::Value {
     let layers = network.layers.iter().zip(activations).map(|(named, activation)| {
         json!({
@@ -245,11 +277,11 @@ fn as_json(
             "memory_bytes": layer_bytes(plan, &named.name),
         })
     });
-    let ops = plan.steps.iter().zip(dispatches).map(|(step, dispatches)| {
+    let ops = plan.steps.iter().zip(&dispatches.ops).map(|(step, dispatches)| {
         json!({
             "step": step.label,
             "op": step.op.name(),
-            "variant": choose(&*step.op, None),
+            "variant": choose_unseen(&*step.op, true),
             "shape": step.op.shape(),
             "dispatches": dispatches,
             "flops": step.op.flops(),
@@ -263,7 +295,8 @@ fn as_json(
         "memory_bytes": shared_bytes(plan),
         "memory_bytes_unshared": plan.bytes(),
         "flops": plan.flops(),
-        "dispatches": dispatches.iter().sum::<usize>(),
+        "dispatches": dispatches.sum(),
+        "dispatches_without_subgroups": dispatches.without_subgroups,
         "layers": layers.collect::<Vec<_>>(),
         "ops": ops.collect::<Vec<_>>(),
     })

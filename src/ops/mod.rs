@@ -32,7 +32,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use argument::{Access, Argument, Arguments, Element, Operand};
-pub use selection::{Selection, Tuned, choose, is_candidate, is_experimental, runs_on};
+pub use selection::{Selection, Tuned, choose, choose_unseen, is_candidate, is_experimental, runs_on};
 pub use split::MAX_TERMS;
 
 use crate::error::{Error, Result};

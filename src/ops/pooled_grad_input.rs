@@ -75,7 +75,7 @@ impl Op for Conv2dGradInputMaxPool2d {
         let mut lowering = Conv2dGradInput(self.conv).lower(variant)?.over(&[0, 1, 4], 5);
         lowering.scratch.insert(0, self.conv.input_len());
         let pool = MaxPool2dBackward(self.pool);
-        lowering.dispatches.extend(pool.lower(super::choose(&pool, None))?.over(&[2, 4, 3], 5).dispatches);
+        lowering.dispatches.extend(pool.lower(super::choose_unseen(&pool, false))?.over(&[2, 4, 3], 5).dispatches);
         Ok(lowering)
     }
 

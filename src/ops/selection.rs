@@ -70,7 +70,7 @@ impl Selection {
     pub fn lower(&self, op: &dyn Op, device: &Device) -> Result<Lowering> {
         match self.custom_kernel(op) {
             Some(kernel) => kernel.lower(op),
-            None => op.lower(self.tuned.choice(op, device).unwrap_or_else(|| choose(op, Some(device)))),
+            None => op.lower(self.tuned.choice(op, device).unwrap_or_else(|| choose(op, device))),
         }
     }
 
@@ -80,14 +80,19 @@ impl Selection {
     }
 }
 
-/// Ours that an op runs on a device unless told otherwise; without one, what runs on all.
-pub fn choose(op: &dyn Op, device: Option<&Device>) -> &'static str {
-    let runs = |variant: &&&str| match device {
-        Some(device) => is_candidate(device, variant),
-        None => !needs_subgroups(variant) && SharedTile::of_variant(variant).is_none(),
-    };
-    // The last one listed is the fastest on every adapter measured so far; for hardware GPUs, none of which was, by reasoning.
-    op.variants().iter().rfind(runs).copied().unwrap_or(PLAIN)
+/// Ours that an op runs on a device unless told otherwise.
+pub fn choose(op: &dyn Op, device: &Device) -> &'static str {
+    last(op, |variant| is_candidate(device, variant))
+}
+
+/// Ours that an op runs where of a device no more is known than whether it has subgroups; tiles in workgroup memory depend on more.
+pub fn choose_unseen(op: &dyn Op, has_subgroups: bool) -> &'static str {
+    last(op, |variant| (has_subgroups || !needs_subgroups(variant)) && SharedTile::of_variant(variant).is_none())
+}
+
+/// The last one listed is the fastest on every adapter measured so far; for hardware GPUs, none of which was, by reasoning.
+fn last(op: &dyn Op, runs: impl Fn(&str) -> bool) -> &'static str {
+    op.variants().iter().rfind(|variant| runs(variant)).copied().unwrap_or(PLAIN)
 }
 
 /// Whether a variant may be the one that runs an op fastest on a device, to the precision that was asked for. On a software adapter workgroup memory

@@ -78,7 +78,7 @@ struct Contest {
 impl Contest {
     /// `None` where there is no choice.
     fn new(op: Box<dyn Op>, step: StepRow, device: &Device) -> Result<Option<Self>> {
-        let default = choose(&*op, Some(device));
+        let default = choose(&*op, device);
         let has_plain = op.flops() <= MAX_REFERENCE_FLOPS;
         let others =
             op.variants().iter().copied().filter(|&variant| {
@@ -142,7 +142,7 @@ pub fn tune(
             continue;
         }
         if let Some(variant) = selection.tuned().choice(&*op, device) {
-            tuning.choose(&*op, choose(&*op, Some(device)), variant);
+            tuning.choose(&*op, choose(&*op, device), variant);
         } else if tuner.is_some() {
             contests.extend(Contest::new(op, step, device)?);
         } else if selection.tuned().get(op.name(), &op.shape()).is_some() {
