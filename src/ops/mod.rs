@@ -15,6 +15,7 @@ mod elementwise;
 pub mod gather;
 pub mod global_avg_pool2d;
 pub mod linear;
+mod linear_kernel;
 pub mod matmul;
 pub mod max_pool2d;
 pub mod mean_loss;
