@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::created::Counters;
-use super::shader::{Access, EntryPoint};
+use super::reflection::{Access, EntryPoint};
 use super::{Device, Dispatch, MAX_STORAGE_BUFFERS, Workgroup};
 use crate::error::{Error, Result};
 

@@ -6,10 +6,12 @@ mod cooperative_matrix;
 mod created;
 mod device;
 mod device_options;
+mod feature;
 mod kernel;
 mod pipelines;
 mod program;
 mod readback;
+mod reflection;
 mod shader;
 mod timing;
 
@@ -19,10 +21,12 @@ pub use cooperative_matrix::CooperativeMatrix;
 pub use created::Created;
 pub use device::{Device, Submission};
 pub use device_options::{DeviceOptions, Precision};
+pub use feature::Feature;
 pub use kernel::Checks;
 pub(crate) use program::params;
 pub use program::{Dispatch, Params, ParamsField, Program, StepRow, StepTable};
-pub use shader::{Access, Binding, COMMON, Constant, EntryPoint, Feature, Field, Part, Reflection, Shader, Workgroup};
+pub use reflection::{Access, Binding, COMMON, Constant, EntryPoint, Field, Reflection, Workgroup};
+pub use shader::{Part, Shader};
 pub use timing::{Span, Stamps};
 
 /// Commands being recorded for one submit.

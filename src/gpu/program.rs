@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::kernel::Kernel;
-use super::shader::Access;
+use super::reflection::Access;
 use super::{Binding, BufferSlice, Device, Encoder, MAX_WORKGROUPS, OFFSET_ALIGNMENT, Shader, Stamps};
 use crate::error::{Error, Result};
 
