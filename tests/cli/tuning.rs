@@ -172,6 +172,33 @@ fn untuned_runs_say_nothing_and_stay_so() {
     assert!(checked.after("tuned: ").ends_with(" ops (cached)"), "{}", checked.stdout);
 }
 
+/// What a run was tuned to rounds as it was allowed to: a choice to another precision is another choice.
+#[test]
+fn flags_that_change_who_contends_begin_anew() {
+    let place = Workplace::new();
+    let settings = "train --data shapes --limit 64 --batch 64 --epochs 1";
+    run(&place, &format!("{settings} --out first"));
+    let ops = choice(&place, "first").values().map(BTreeMap::len).sum::<usize>();
+    // As a run to half precision has it, on an adapter where that is faster.
+    let file = place.path("first/config.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("precision = \"f32\"", "precision = \"f16\"");
+    let (head, tuned) = text.split_once("[tuned.linear_forward]\n").unwrap();
+    let (layer, rest) = tuned.split_once(" = ").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    let half = format!("{head}[tuned.linear_forward]\n{layer} = \"shared_32_f16\"\n{rest}");
+    assert!(layer.contains("64×") && half.contains("precision = \"f16\""), "{half}");
+    fs::write(&file, half).unwrap();
+
+    let single = run(&place, "train --config first --precision f32 --out single");
+    assert_eq!(single.after("tuned: "), format!("{ops} ops (cached)"));
+    let kept = fs::read_to_string(place.path("single/config.toml")).unwrap();
+    assert!(kept.contains("precision = \"f32\"") && !kept.contains("_f16"), "{kept}");
+    let experimental = run(&place, "train --config single --experimental --out experimental");
+    assert_ne!(experimental.after("tuned: "), format!("{ops} ops (as the run was)"));
+    let same = run(&place, "train --config single --precision f32 --out same");
+    assert_eq!(same.after("tuned: "), format!("{ops} ops (as the run was)"));
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_stops_nobody() {
     let place = Workplace::new();

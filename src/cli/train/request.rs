@@ -95,8 +95,11 @@ pub fn begin(arguments: &TrainArgs) -> Result<Request> {
     }
     let run = arguments.out.clone().map_or(RunTarget::Next, RunTarget::New);
     let same_data = arguments.data.data.is_none() && settings.data_options() == recipe.settings.data_options();
-    let choices =
-        (settings.tune && !arguments.retune).then_some(Choices { tuned: recipe.tuned, adapter: recipe.adapter });
+    // Other kernels contend where more or less is allowed to them.
+    let same_contest =
+        (settings.precision, settings.experimental) == (recipe.settings.precision, recipe.settings.experimental);
+    let choices = (settings.tune && !arguments.retune && same_contest)
+        .then_some(Choices { tuned: recipe.tuned, adapter: recipe.adapter });
     let tuner = settings.tune.then(|| Tuner { cache: cache_folder(), retune: arguments.retune });
     let data = recipe.data.filter(|_| same_data);
     Ok(Request { settings, network, kernels, run, data, choices, tuner })
