@@ -66,7 +66,8 @@ impl Device {
         let features = adapter.inner.features() & wanted;
         if options.precision == Precision::F16 && !features.contains(wgpu::Features::SHADER_F16) {
             let name = &adapter.info.name;
-            return Err(Error::gpu(format!("{name} has no f16")).with_hint("--precision f32 runs everywhere"));
+            return Err(Error::gpu(format!("{name} has no f16"))
+                .with_hint("--precision f32 runs everywhere, in a new run: one that is resumed keeps its own"));
         }
         let cooperative_matrices = match features.contains(EXPERIMENTAL) {
             true => {
