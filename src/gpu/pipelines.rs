@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::Device;
-use crate::cache_folder::keep;
+use crate::cache_folder::{keep, kept};
 use crate::units::hexadecimal;
 
 /// A file that has grown larger is begun anew: nothing is ever taken out of one.
@@ -63,10 +63,7 @@ impl Device {
 
 /// The digest in a file and the data after it; `None` for no file, or one that is not whole.
 fn read(file: &Path) -> Option<(Vec<u8>, Vec<u8>)> {
-    if std::fs::metadata(file).ok()?.len() > MAX_BYTES {
-        return None;
-    }
-    let content = std::fs::read(file).ok()?;
+    let content = kept(file, MAX_BYTES).ok()??;
     let (digest, data) = content.split_at_checked(DIGEST)?;
     (Sha256::digest(data)[..] == *digest).then(|| (digest.to_vec(), data.to_vec()))
 }

@@ -1,7 +1,5 @@
 //! What was measured on one adapter with one driver, kept between runs in a file for people to read.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::Contest;
 use super::record::Record;
-use crate::cache_folder::keep;
+use crate::cache_folder::{keep, kept};
 use crate::error::{Error, Result};
 use crate::gpu::AdapterInfo;
 use crate::units::hexadecimal;
@@ -46,17 +44,9 @@ impl Content {
     /// # Errors
     /// A file that cannot be read, is no such file, or is of something else.
     fn read(path: &Path, empty: Self) -> Result<Self> {
-        let mut text = String::new();
-        match File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text)) {
-            Ok(_) => {}
-            Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => return Ok(empty),
-            Err(error) => return Err(Error::file("read", path)(error)),
-        }
+        let Some(text) = kept(path, MAX_BYTES).map_err(Error::file("read", path))? else { return Ok(empty) };
         let damaged = |problem: String| Error::data(format!("{} is damaged: {problem}", path.display()));
-        if text.len() as u64 > MAX_BYTES {
-            return Err(damaged(format!("it has more than {MAX_BYTES} bytes")));
-        }
-        let content: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let content: Self = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
         if content.without_kernels() != empty {
             return Err(damaged("it is not of this adapter and driver, or of another shadegrad".into()));
         }
@@ -197,17 +187,17 @@ mod tests {
         let foreign = whole.replace("\"1.0\"", "\"2.0\"");
         let later = whole.replace("\"format\":1", "\"format\":2");
         for (text, problem) in [
-            (torn, "EOF"),
-            ("[1, 2]".into(), "expected"),
-            (foreign, "it is not of this adapter and driver, or of another shadegrad"),
-            (later, "it is not of this adapter and driver, or of another shadegrad"),
-            (" ".repeat(MAX_BYTES as usize + 1), "it has more than 16777216 bytes"),
+            (torn, " is damaged: EOF"),
+            ("[1, 2]".into(), " is damaged: invalid type"),
+            (foreign, " is damaged: it is not of this adapter and driver, or of another shadegrad"),
+            (later, " is damaged: it is not of this adapter and driver, or of another shadegrad"),
+            (" ".repeat(MAX_BYTES as usize + 1), ": it has more than 16777216 bytes"),
         ] {
             std::fs::write(&kept.path, text).unwrap();
             let mut warnings = Vec::new();
             let mut cache = Cache::open(folder.path(), &info("1.0"), &mut warnings);
             let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-            assert!(warning.contains(" is damaged: ") && warning.contains(problem), "{warning}");
+            assert!(warning.contains(problem), "{warning}");
             assert!(warning.ends_with("; its kernels are timed again"), "{warning}");
             keep_in(&mut cache, &[record("4×4", "plain")]);
             assert_eq!(std::fs::read_to_string(&kept.path).unwrap(), whole);
