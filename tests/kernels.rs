@@ -75,6 +75,8 @@ fn an_op_or_a_variant_that_there_is_not_is_refused() {
     assert_eq!((error.exit_code(), error.to_string()), (2, "no op matmull".into()));
     assert!(error.hint().unwrap().contains("max_pool2d_forward, mean_cross_entropy"), "{error:?}");
     assert!(refusal(&["relu_forward"], Some("tiled")).to_string().starts_with("no variant tiled (expected "));
+    let one_of_two = refusal(&["matmul", "relu_forward"], Some("tiled")).to_string();
+    assert_eq!(one_of_two, "no variant tiled (expected of relu_forward: plain, vec4)");
 }
 
 #[test]

@@ -55,10 +55,19 @@ impl Suite {
         let wanted = |op: &str| selection.ops.is_empty() || selection.ops.iter().any(|name| name == op);
         let cases: Vec<Case> = all.into_iter().filter(|case| wanted(case.op.name())).collect();
         if let Some(variant) = &selection.variant {
-            let variants: BTreeSet<_> = cases.iter().flat_map(|case| case.op.variants()).copied().collect();
-            if !variants.contains(variant.as_str()) {
-                let variants: Vec<_> = variants.into_iter().collect();
-                return Err(Error::usage(format!("no variant {variant} (expected {})", variants.join(", "))));
+            let known = |op: Option<&str>| -> BTreeSet<&str> {
+                let own = cases.iter().filter(|case| op.is_none_or(|op| case.op.name() == op));
+                own.flat_map(|case| case.op.variants()).copied().collect()
+            };
+            // Every op that was named is to be checked; of all together, one that has it is enough.
+            let named = selection.ops.iter().map(|op| Some(op.as_str()));
+            for op in named.chain(selection.ops.is_empty().then_some(None)) {
+                let known = known(op);
+                if !known.contains(variant.as_str()) {
+                    let of_op = op.map_or_else(String::new, |op| format!("of {op}: "));
+                    let known: Vec<_> = known.into_iter().collect();
+                    return Err(Error::usage(format!("no variant {variant} (expected {of_op}{})", known.join(", "))));
+                }
             }
         }
         let chosen = |variant: &str| selection.variant.as_ref().is_none_or(|chosen| chosen == variant);
