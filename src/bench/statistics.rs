@@ -59,12 +59,12 @@ fn sorted(mut samples: Vec<f64>) -> Vec<f64> {
     samples
 }
 
-/// Order statistics, from the normal approximation of the binomial: no assumption about how the samples are distributed.
+/// Order statistics, as many places from either end, from the normal approximation of the binomial with its correction for whole numbers:
+/// no assumption about how the samples are distributed. Fewer than six samples cannot give 95 %: it is all of them then.
 fn median_interval(sorted: &[f64]) -> [f64; 2] {
-    let (half, deviation) = (sorted.len() as f64 / 2.0, 1.96 * (sorted.len() as f64).sqrt() / 2.0);
-    let low = (half - deviation).floor().max(0.0) as usize;
-    let high = ((half + deviation).ceil() as usize).min(sorted.len() - 1);
-    [sorted[low], sorted[high]]
+    let length = sorted.len() as f64;
+    let low = ((length - 1.96 * length.sqrt() - 1.0) / 2.0).floor().max(0.0) as usize;
+    [sorted[low], sorted[sorted.len() - 1 - low]]
 }
 
 /// By linear interpolation between the two nearest of the sorted samples.
@@ -72,4 +72,33 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (below, above) = (place.floor() as usize, place.ceil() as usize);
     sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That of `length` tosses of a coin at most `heads` are heads.
+    fn chance(length: usize, heads: usize) -> f64 {
+        let mut term = 0.5f64.powi(length as i32);
+        let mut sum = term;
+        for tossed in 0..heads {
+            term *= (length - tossed) as f64 / (tossed + 1) as f64;
+            sum += term;
+        }
+        sum
+    }
+
+    #[test]
+    fn the_interval_of_a_median_holds_it_as_often_as_it_says() {
+        for length in 1..=200 {
+            let samples: Vec<f64> = (0..length).map(|place| place as f64).collect();
+            let [low, high] = median_interval(&samples).map(|place| place as usize);
+            assert_eq!(low, length - 1 - high, "as many places from either end of {length}");
+            // The median lies outside where at most so many samples lie on one side of it.
+            let held = |low: usize| 1.0 - 2.0 * chance(length, low);
+            assert!(length < 6 && low == 0 || held(low) >= 0.95, "{length} samples: {}", held(low));
+            assert!(held(low + 1) < 0.952, "{length} samples: a narrower one would do");
+        }
+    }
 }
