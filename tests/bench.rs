@@ -14,7 +14,7 @@ use shadegrad::bench::{
 };
 use shadegrad::cases;
 use shadegrad::check;
-use shadegrad::gpu::{Checks, Device, DeviceKind};
+use shadegrad::gpu::{AdapterInfo, Checks, Device, DeviceKind};
 use shadegrad::nn::{Fusion, Network};
 use shadegrad::ops::{self, PLAIN};
 use shadegrad::train::Settings;
@@ -115,8 +115,19 @@ fn a_baseline_tells_noise_from_regressions() {
     assert_eq!(verdict(Row { outcome: Err("wrong".into()), ..row(1.0, 1.0) }), Verdict::Regression);
     // What the baseline does not know is no change.
     assert!(baseline.compare(&[Row { shape: "another".into(), ..row(9.0, 9.0) }], 0.05).is_empty());
-    assert_eq!(baseline.mismatch(&report(&device, Vec::new())), None);
+    let today = report(&device, Vec::new());
+    assert_eq!(baseline.mismatch(&today), None);
+    let checked = baseline.mismatch(&Report { checks: Checks::Checked, ..today.clone() }).unwrap();
+    assert_eq!(checked, "the kernels of the baseline ran without bounds checks, these with");
+    let adapter = AdapterInfo { driver: "another".into(), ..today.adapter.clone() };
+    let foreign = baseline.mismatch(&Report { adapter, ..today }).unwrap();
+    assert!(foreign.ends_with(" (another)"), "{foreign}");
+    assert!(baseline.has("matmul", PLAIN, "made up") && !baseline.has("matmul", PLAIN, "another"));
 
+    let zero = report(&device, vec![row(1.0, 1.0)]).to_json().to_string().replace("1000000.0", "0.0");
+    fs::write(&path, zero).unwrap();
+    let refusal = Baseline::load(&path).unwrap_err().to_string();
+    assert!(refusal.ends_with(" is no result of `bench --json` (it has times that are not above 0)"), "{refusal}");
     fs::write(&path, "{}").unwrap();
     assert!(matches!(Baseline::load(&path), Err(Error::Data { .. })));
     assert!(matches!(Baseline::load(Path::new("no such file")), Err(Error::File { .. })));

@@ -1,5 +1,7 @@
 //! Today's times against those of another day.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -7,11 +9,17 @@ use serde::Deserialize;
 use super::measure::Measured;
 use super::report::{Report, Row};
 use crate::error::{Error, Result};
+use crate::gpu::Checks;
+
+/// Far more than every kernel at many sizes takes.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// What `--json` wrote before.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Baseline {
     adapter: BaselineAdapter,
+    /// Whether our kernels had their bounds checks; absent in older files.
+    checked: Option<bool>,
     cases: Vec<BaselineCase>,
 }
 
@@ -62,18 +70,40 @@ impl Baseline {
     /// # Errors
     /// A file that cannot be read or that no bench wrote.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-        serde_json::from_str(&text)
-            .map_err(|error| Error::data(format!("{} is no result of `bench --json` ({error})", path.display())))
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
+            .map_err(Error::file("read", path))?;
+        let foreign =
+            |problem: &str| Error::data(format!("{} is no result of `bench --json` ({problem})", path.display()));
+        let baseline: Self = serde_json::from_str(&text).map_err(|error| foreign(&error.to_string()))?;
+        if baseline.cases.iter().flat_map(BaselineCase::times).any(|time| time <= 0.0) {
+            return Err(foreign("it has times that are not above 0"));
+        }
+        Ok(baseline)
+    }
+
+    /// Whether it has the time of a kernel.
+    pub fn has(&self, op: &str, variant: &str, shape: &str) -> bool {
+        self.find(op, variant, shape).is_some_and(|case| case.median_us.is_some())
+    }
+
+    fn find(&self, op: &str, variant: &str, shape: &str) -> Option<&BaselineCase> {
+        self.cases.iter().find(|case| case.op == op && case.variant == variant && case.shape == shape)
     }
 
     /// Why the comparison may say more about the machines than about the kernels.
     pub fn mismatch(&self, report: &Report) -> Option<String> {
         let (old, new) = (&self.adapter, &report.adapter);
-        let same = old.name == new.name && (old.driver.is_empty() || old.driver == new.driver);
-        (!same).then(|| {
-            format!("the baseline is from {} ({}), this is {} ({})", old.name, old.driver, new.name, new.driver)
-        })
+        if old.name != new.name || !(old.driver.is_empty() || old.driver == new.driver) {
+            let [old, new] =
+                [(&old.name, &old.driver), (&new.name, &new.driver)].map(|(name, driver)| format!("{name} ({driver})"));
+            return Some(format!("the baseline is from {old}, this is {new}"));
+        }
+        let checked = report.checks == Checks::Checked;
+        let words = |checked: bool| if checked { "with" } else { "without" };
+        let old = self.checked.filter(|&old| old != checked)?;
+        Some(format!("the kernels of the baseline ran {} bounds checks, these {}", words(old), words(checked)))
     }
 
     /// The cases that both have. `tolerance` is a share: 0.05 lets a kernel become 5 % slower.
@@ -82,8 +112,7 @@ impl Baseline {
     }
 
     fn change(&self, row: &Row, tolerance: f64) -> Option<Change> {
-        let same = |case: &&BaselineCase| case.op == row.op && case.variant == row.variant && case.shape == row.shape;
-        let old = self.cases.iter().find(same)?;
+        let old = self.find(&row.op, &row.variant, &row.shape)?;
         let old_median = old.median_us?;
         let [old_low, old_high] = old.interval(old_median);
         let (ratio, verdict) = match &row.outcome {
@@ -109,6 +138,14 @@ impl Baseline {
 }
 
 impl BaselineCase {
+    /// In microseconds, all that it has.
+    fn times(&self) -> impl Iterator<Item = f64> {
+        [self.median_us, self.p5_us, self.p95_us]
+            .into_iter()
+            .flatten()
+            .chain(self.median_interval_us.into_iter().flatten())
+    }
+
     /// Today's p5 as a multiple of the baseline's.
     fn fastest_ratio(&self, measured: &Measured) -> f64 {
         self.p5_us.map_or(f64::INFINITY, |p5_us| 1e6 * measured.time.p5 / p5_us)
