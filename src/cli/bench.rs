@@ -2,6 +2,7 @@
 
 mod report;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,10 +10,11 @@ use shadegrad::bench::{self, Baseline, Ceilings, Clock, Contender, Outcome, ROUN
 use shadegrad::cases::{self, Case, Timed};
 use shadegrad::gpu::{Adapters, Checks, Choice, Device, DeviceKind, install_hint};
 use shadegrad::ops::custom::CustomKernel;
+use shadegrad::ops::runs_on;
 use shadegrad::{Error, Result};
 
 use super::bench_step::StepArgs;
-use super::device::DeviceArgs;
+use super::device::{DeviceArgs, cannot_run};
 use super::json;
 use super::print::say;
 use super::watch;
@@ -75,10 +77,16 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         return Err(Error::usage(format!("--tolerance must be at least 0 (got {})", arguments.tolerance)));
     }
     let baseline = arguments.baseline.as_deref().map(Baseline::load).transpose()?;
-    let wanted = wanted(arguments)?;
-    refuse_unknown(&arguments.variants, &wanted)?;
+    let wanted = with_variants(arguments, wanted(arguments)?)?;
     let kernels = kernels(arguments, &wanted)?;
     let device = open(arguments, quiet)?;
+    let mut entries = entries(arguments, &device, &wanted, &kernels)?;
+    if let Some(baseline) = &baseline {
+        let mut timed = entries.iter().flat_map(|(case, contenders, _)| contenders.iter().map(move |it| (case, it)));
+        if !timed.any(|(case, contender)| baseline.has(case.op.name(), &contender.label, &case.op.shape())) {
+            return Err(Error::data("the baseline has none of the kernels that are to be timed"));
+        }
+    }
     let mut clock = Clock::new(&device)?;
     let ceilings = Ceilings::measure(&clock)?;
     let mut report = Report { adapter: device.info().clone(), checks: device.checks(), ceilings, rows: Vec::new() };
@@ -87,19 +95,6 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     }
     let patience = SHADER_PATIENCE + 2 * SHADER_PATIENCE * kernels.len() as u32;
     let watchdog = (!kernels.is_empty()).then(|| Watchdog::start(patience, "the first kernel"));
-    let mut entries = Vec::with_capacity(wanted.len());
-    for (op, sizes) in &wanted {
-        let case = cases::sized(op, sizes)?;
-        let mut contenders = bench::variants(&device, &case, &arguments.variants)?;
-        for kernel in &kernels {
-            contenders.push(Contender { label: kernel.name(), lowering: kernel.lower(&*case.op)?, is_ours: false });
-        }
-        if contenders.is_empty() {
-            let (adapter, names) = (&device.info().name, arguments.variants.join(", "));
-            return Err(Error::usage(format!("{adapter} has not what the variant {names} of {op} needs")));
-        }
-        entries.push((case, contenders, Vec::new()));
-    }
     let progress = Progress::new(entries.len() * ROUNDS);
     for _ in 0..ROUNDS {
         for (case, contenders, outcomes) in &mut entries {
@@ -151,6 +146,33 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     }
 }
 
+/// A case, who runs it, and how that went so far.
+type Entry = (Case, Vec<Contender>, Vec<Outcome>);
+
+/// # Errors
+/// A variant asked for by its name that the device cannot run.
+fn entries(
+    arguments: &BenchArgs,
+    device: &Device,
+    wanted: &[(String, String)],
+    kernels: &[CustomKernel],
+) -> Result<Vec<Entry>> {
+    let entry = |(op, sizes): &(String, String)| {
+        let case = cases::sized(op, sizes)?;
+        let mut named =
+            case.op.variants().iter().filter(|variant| arguments.variants.iter().any(|name| name == *variant));
+        if let Some(variant) = named.find(|variant| !runs_on(device, variant)) {
+            return Err(cannot_run(device.info(), variant, arguments.device.experimental));
+        }
+        let mut contenders = bench::variants(device, &case, &arguments.variants)?;
+        for kernel in kernels {
+            contenders.push(Contender { label: kernel.name(), lowering: kernel.lower(&*case.op)?, is_ours: false });
+        }
+        Ok((case, contenders, Vec::new()))
+    };
+    wanted.iter().map(entry).collect()
+}
+
 /// The outcomes of one round more; a kernel that failed in any has failed.
 fn join(before: Vec<Outcome>, round: Vec<Outcome>) -> Vec<Outcome> {
     if before.is_empty() {
@@ -175,13 +197,13 @@ fn bench_step(arguments: &BenchArgs, quiet: bool) -> Result<()> {
     if let Some((what, _)) = of_kernels.iter().find(|(_, given)| *given) {
         return Err(Error::usage(format!("bench step does not go with {what}")));
     }
-    arguments.step.check()?;
+    let network = arguments.step.check()?;
     let device = open(arguments, quiet)?;
     let mut clock = Clock::new(&device)?;
     if !quiet {
         timing(&clock);
     }
-    let value = arguments.step.run(&mut clock, quiet)?;
+    let value = arguments.step.run(&mut clock, &network, quiet)?;
     arguments.json.as_deref().map_or(Ok(()), |path| json::write(&value, path))
 }
 
@@ -206,17 +228,43 @@ fn wanted(arguments: &BenchArgs) -> Result<Vec<(String, String)>> {
     Ok(ops.iter().flat_map(sizes).collect())
 }
 
-/// Names of variants that an op has none of at the sizes asked for.
-fn refuse_unknown(variants: &[String], wanted: &[(String, String)]) -> Result<()> {
-    for (op, sizes) in wanted.iter().filter(|_| !variants.is_empty()) {
-        let case = cases::sized(op, sizes)?;
+/// Of the ops and sizes those that have one of the named variants; all where none was named.
+///
+/// # Errors
+/// A size that was asked for, or an op, that has none of them; a name that none of them has.
+fn with_variants(arguments: &BenchArgs, wanted: Vec<(String, String)>) -> Result<Vec<(String, String)>> {
+    let names = &arguments.variants;
+    if names.is_empty() {
+        return Ok(wanted);
+    }
+    let none = |place: &str, known: &[&str]| {
+        Error::usage(format!("{place} has no variant {} (expected {})", names.join(", "), known.join(", ")))
+    };
+    let mut strange: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (mut kept, mut refused) = (Vec::new(), Vec::new());
+    for (op, sizes) in wanted {
+        let case = cases::sized(&op, &sizes)?;
         let known = case.op.variants();
-        if !variants.iter().any(|name| known.contains(&name.as_str())) {
-            let (names, shape, known) = (variants.join(", "), case.op.shape(), known.join(", "));
-            return Err(Error::usage(format!("{op} at {shape} has no variant {names} (expected {known})")));
+        strange.retain(|name| !known.contains(name));
+        if names.iter().any(|name| known.contains(&name.as_str())) {
+            kept.push((op, sizes));
+        } else if arguments.shape.is_empty() {
+            refused.push((op, known));
+        } else {
+            return Err(none(&format!("{op} at {}", case.op.shape()), known));
         }
     }
-    Ok(())
+    // Of all ops together one that has it is enough, but whoever named one meant it.
+    let without = |op: &&String| kept.iter().all(|(kept, _)| kept != *op);
+    if let Some(op) = arguments.ops.iter().find(without) {
+        let known: BTreeSet<&str> =
+            refused.iter().filter(|(it, _)| it == op).flat_map(|(_, known)| *known).copied().collect();
+        return Err(none(op, &Vec::from_iter(known)));
+    }
+    match strange.first() {
+        None => Ok(kept),
+        Some(name) => Err(Error::usage(format!("no op at the sizes asked for has a variant {name}"))),
+    }
 }
 
 /// Users' shaders, held against the contract of the one op.

@@ -56,20 +56,22 @@ impl StepArgs {
         if self.batch.is_empty() { &[4, 32, 128] } else { &self.batch }
     }
 
+    /// The network.
+    ///
     /// # Errors
-    /// A batch size that cannot be used.
-    pub fn check(&self) -> Result<()> {
-        self.batches().iter().try_for_each(|&batch| Settings { batch, ..Settings::default() }.check())
+    /// A batch size or a network that cannot be used.
+    pub fn check(&self) -> Result<Network> {
+        self.batches().iter().try_for_each(|&batch| Settings { batch, ..Settings::default() }.check())?;
+        Network::load(self.model.as_deref().unwrap_or("lenet"))
     }
 
     /// Times a step of each batch size, prints it, and returns the JSON.
-    pub fn run(&self, clock: &mut Clock<'_>, quiet: bool) -> Result<Value> {
-        let network = Network::load(self.model.as_deref().unwrap_or("lenet"))?;
+    pub fn run(&self, clock: &mut Clock<'_>, network: &Network, quiet: bool) -> Result<Value> {
         let optimiser = Settings::default().optimiser();
         let fusion = if self.unfused { Fusion::None } else { Fusion::Full };
         let mut reports = Vec::new();
         for &batch in self.batches() {
-            let report = bench::step(clock, &network, IMAGE, CLASSES, batch, fusion, &optimiser)?;
+            let report = bench::step(clock, network, IMAGE, CLASSES, batch, fusion, &optimiser)?;
             if !quiet {
                 parts(&network.name, &report);
             }

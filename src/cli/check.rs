@@ -16,6 +16,7 @@ use shadegrad::ops::is_experimental;
 use shadegrad::units::count;
 use shadegrad::{Error, Result, cases};
 
+use super::device::cannot_run;
 use super::kernels::example;
 use super::print::{duration, say, warn};
 use super::{json, shader, watch};
@@ -94,6 +95,9 @@ pub fn run(arguments: &CheckArgs) -> Result<()> {
     let length: usize = devices.iter().map(|device| suite.rows(device)).sum();
     let bar = progress_bar(length as u64);
     let left_out = suite.left_out(&devices[0]);
+    if let Some(variant) = left_out.iter().find(|variant| arguments.variant.as_deref() == Some(**variant)) {
+        return Err(cannot_run(&adapter.info, variant, arguments.experimental));
+    }
     let mut rows = Vec::new();
     let result = suite.run(&devices, &mut |row| {
         bar.set_message(row.op);
@@ -102,17 +106,10 @@ pub fn run(arguments: &CheckArgs) -> Result<()> {
     });
     bar.finish_and_clear();
     result?;
-    for variant in left_out {
-        let problem = match is_experimental(variant) && !arguments.experimental {
-            // Nobody has asked for it.
-            true if arguments.variant.is_none() => continue,
-            true => format!("the variant {variant} was not checked: --experimental asks for what it needs"),
-            false => format!(
-                "{} has not what the variant {variant} needs: it is never run there, and was not checked",
-                adapter.info.name
-            ),
-        };
-        warn(problem);
+    // Of the others nobody has asked for what they need.
+    for variant in left_out.into_iter().filter(|variant| arguments.experimental || !is_experimental(variant)) {
+        let name = &adapter.info.name;
+        warn(format!("{name} has not what the variant {variant} needs: it is never run there, and was not checked"));
     }
 
     conclude(arguments, &adapter, &rows, started)

@@ -1,9 +1,12 @@
 //! `--device`: choosing an adapter, and saying which one it is.
 
 use clap::Args;
-use shadegrad::Result;
 use shadegrad::cache_folder::cache_folder;
-use shadegrad::gpu::{Adapter, Adapters, Checks, Choice, Device, DeviceKind, DeviceOptions, Precision, install_hint};
+use shadegrad::gpu::{
+    Adapter, AdapterInfo, Adapters, Checks, Choice, Device, DeviceKind, DeviceOptions, Precision, install_hint,
+};
+use shadegrad::ops::is_experimental;
+use shadegrad::{Error, Result};
 
 use super::print::{say, warn};
 
@@ -69,4 +72,13 @@ impl DeviceArgs {
         }
         Ok(adapter)
     }
+}
+
+/// Why a variant that somebody asked for by its name does not run on an adapter.
+pub fn cannot_run(info: &AdapterInfo, variant: &str, experimental: bool) -> Error {
+    if is_experimental(variant) && !experimental {
+        return Error::usage(format!("the variant {variant} needs what wgpu calls experimental"))
+            .with_hint("--experimental asks for it, where the adapter has it");
+    }
+    Error::gpu(format!("{} has not what the variant {variant} needs", info.name))
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::Workplace;
 
 #[test]
@@ -177,9 +179,57 @@ fn networks_that_cannot_be_are_explained() {
 #[test]
 fn experiments_are_for_those_who_ask() {
     let place = Workplace::new();
-    let asked = place.run("check matmul --variant shared_cooperative_8x8_f16").success().stderr;
-    let problem = "the variant shared_cooperative_8x8_f16 was not checked: --experimental asks for what it needs";
-    assert!(asked.contains(problem), "{asked}");
+    let message = "error: the variant shared_cooperative_8x8_f16 needs what wgpu calls experimental\n\
+                   hint: --experimental asks for it, where the adapter has it";
+    for command in ["check matmul", "check matmul --json -", "bench matmul --shape m=512,k=512,n=512"] {
+        let asked = place.run(&format!("{command} --variant shared_cooperative_8x8_f16"));
+        asked.refuses(2, message);
+        assert!(!asked.stdout.contains("0 passed") && !asked.stdout.contains("ceilings: "), "{}", asked.stdout);
+    }
     let not_asked = place.run("check matmul").success().stderr;
     assert!(!not_asked.contains("cooperative"), "{not_asked}");
+}
+
+/// What is asked of a bench that measures nothing, or not what was meant, is refused before anything is measured.
+#[test]
+fn a_bench_that_cannot_be_meant_measures_nothing() {
+    let place = Workplace::new();
+    let check = place.run("check relu_forward --json -").success().stdout;
+    place.write("check.json", &check);
+    place.write("adapter.json", "{\"adapter\":{\"name\":\"A\"},\"cases\":[]}");
+    let sizes = "bench matmul --shape m=8,k=8,n=8";
+    let strange = "no op at the sizes asked for has a variant nonsense";
+    let nothing = "the baseline has none of the kernels that are to be timed";
+    for (arguments, code, message) in [
+        (format!("{sizes} --variant tiled --variant nonsense"), 2, strange),
+        ("bench matmul linear_forward --variant plain --variant nonsense".into(), 2, strange),
+        (
+            format!("{sizes} --variant shared_32"),
+            2,
+            "matmul at 8×8 · 8×8 has no variant shared_32 (expected plain, tiled)",
+        ),
+        (
+            "bench matmul relu_forward --variant tiled".into(),
+            2,
+            "relu_forward has no variant tiled (expected plain, vec4)",
+        ),
+        ("bench --variant nonsense".into(), 2, strange),
+        (format!("{sizes} --baseline check.json"), 3, nothing),
+        (format!("{sizes} --baseline adapter.json"), 3, nothing),
+        ("bench step --model nonsense".into(), 2, "no model nonsense (expected lenet, wide or a .toml file)"),
+    ] {
+        let outcome = place.run(&arguments);
+        outcome.refuses(code, &format!("error: {message}"));
+        assert!(!outcome.stdout.contains("timing: "), "{}", outcome.stdout);
+    }
+}
+
+/// Where it is up to the bench, it takes the sizes that have the variant; of matmul's own not all are large enough for a tile of 64.
+#[test]
+fn a_variant_is_timed_at_the_sizes_that_have_it() {
+    let place = Workplace::new();
+    let result = place.run("bench matmul --variant shared_64 --json -").success().stdout;
+    let result: Value = serde_json::from_str(&result).unwrap();
+    let cases = result["cases"].as_array().unwrap();
+    assert!(!cases.is_empty() && cases.iter().all(|case| case["variant"] == "shared_64"), "{result}");
 }
