@@ -71,7 +71,7 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     }
     arguments.step.refuse_without_step()?;
     if arguments.watch {
-        return watch::run(&arguments.shaders);
+        return watch::run(&arguments.shaders, quiet);
     }
     // Whatever can be wrong with what was typed is found before anything is measured.
     if !(arguments.tolerance.is_finite() && arguments.tolerance >= 0.0) {

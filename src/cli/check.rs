@@ -79,7 +79,7 @@ pub fn run(arguments: &CheckArgs) -> Result<()> {
         return training::run(arguments, model);
     }
     if let (Some(shader), true) = (&arguments.shader, arguments.watch) {
-        return watch::run(std::slice::from_ref(shader));
+        return watch::run(std::slice::from_ref(shader), !arguments.talks());
     }
     if let Some(path) = &arguments.shader {
         return own_shader(arguments, path);

@@ -1,7 +1,9 @@
 //! Commands that cannot be meant: exit code 2 (4 where it is about a file), one line that names the flag, nothing left behind.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -232,4 +234,20 @@ fn a_variant_is_timed_at_the_sizes_that_have_it() {
     let result: Value = serde_json::from_str(&result).unwrap();
     let cases = result["cases"].as_array().unwrap();
     assert!(!cases.is_empty() && cases.iter().all(|case| case["variant"] == "shared_64"), "{result}");
+}
+
+/// The process that watches says what it waits for beside the JSON, not in it.
+#[test]
+fn what_is_watched_is_not_said_in_the_json() {
+    let place = Workplace::new();
+    place.run("kernels relu_forward --template mine.wgsl").success();
+    let mut command = place.command("check relu_forward --shader mine.wgsl --watch --json -");
+    let mut child =
+        command.stdout(fs::File::create(place.path("out")).unwrap()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said = lines.take_while(|line| !line.starts_with("watching mine.wgsl ")).collect::<Vec<_>>();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let result: Value = serde_json::from_str(&fs::read_to_string(place.path("out")).unwrap()).unwrap();
+    assert!(result["passed"].as_u64() > Some(0) && result["failed"] == 0, "{said:?} {result}");
 }
