@@ -1,11 +1,14 @@
 //! `shadegrad devices`.
 
+use std::path::Path;
+
 use clap::Args;
 use serde_json::json;
 use shadegrad::gpu::{Adapter, Adapters, Checks, Device, install_hint};
 use shadegrad::units::bytes;
 use shadegrad::{Error, Result, check};
 
+use super::json;
 use super::print::say;
 
 /// List the adapters of this machine: driver, limits, features, and whether the kernels compute what they should there.
@@ -22,7 +25,7 @@ pub fn run(arguments: &DevicesArgs) -> Result<()> {
     let tested: Vec<(&Adapter, Result<usize>)> = adapters.iter().map(|adapter| (adapter, self_test(adapter))).collect();
     if arguments.json {
         let list: Vec<_> = tested.iter().map(|(adapter, result)| as_json(adapter, result)).collect();
-        say(serde_json::to_string_pretty(&list).unwrap_or_default());
+        json::write(&list, Path::new("-"))?;
     } else {
         tested.iter().for_each(|(adapter, result)| describe(adapter, result));
         say("cpu: the f64 reference, always there (--device cpu)");

@@ -1,20 +1,22 @@
 //! `--json`: results for a script to read.
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use serde::Serialize;
 use shadegrad::{Error, Result};
 
-use super::print::say;
-
 /// Writes a result to a file, or to standard output where the path is `-`.
 pub fn write(value: &impl Serialize, path: &Path) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(unwritable)?;
-    if path == Path::new("-") {
-        say(text);
-        return Ok(());
+    let text = serde_json::to_string_pretty(value).map_err(unwritable)? + "\n";
+    if path != Path::new("-") {
+        return std::fs::write(path, text).map_err(Error::file("write", path));
     }
-    std::fs::write(path, text + "\n").map_err(Error::file("write", path))
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // A reader that has gone away, as in `| head`, is no error. A disk that is full is.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::file("write", "standard output")(error)),
+        _ => Ok(()),
+    }
 }
 
 /// A result on one line.

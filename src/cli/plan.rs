@@ -1,6 +1,7 @@
 //! `shadegrad plan`.
 
 use std::fmt;
+use std::path::Path;
 
 use clap::Args;
 use serde_json::json;
@@ -11,6 +12,7 @@ use shadegrad::train::{Recipe, Settings};
 use shadegrad::units::{bytes, count, flops, percent};
 use shadegrad::{Error, Result};
 
+use super::json;
 use super::print::say;
 use super::table::{Align, lines};
 
@@ -68,9 +70,7 @@ pub fn run(arguments: &PlanArgs) -> Result<()> {
     let (forward, whole) = (apart.inference()?, apart.training(&settings.optimiser(), &Noise::default(), 1)?);
     let dispatches = Dispatches::of(&plan)?;
     if arguments.json {
-        say(serde_json::to_string_pretty(&as_json(&network, &activations, [&plan, &forward], &dispatches))
-            .unwrap_or_default());
-        return Ok(());
+        return json::write(&as_json(&network, &activations, [&plan, &forward], &dispatches), Path::new("-"));
     }
     say(format!("{}: images of {}, {classes} classes, batch {batch}", network.name, shape(&arguments.image)));
     say("");

@@ -236,6 +236,21 @@ fn a_variant_is_timed_at_the_sizes_that_have_it() {
     assert!(!cases.is_empty() && cases.iter().all(|case| case["variant"] == "shared_64"), "{result}");
 }
 
+/// A result that nobody has is no success.
+#[test]
+#[cfg(target_os = "linux")]
+fn json_that_cannot_be_written_is_an_error() {
+    let place = Workplace::new();
+    for arguments in ["plan --json", "check relu_forward --json -", "devices --json"] {
+        let mut command = place.command(arguments);
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).output().unwrap();
+        let message = "error: could not write standard output: no space left on device\n";
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), message, "{arguments}");
+        assert_eq!(output.status.code(), Some(4), "{arguments}");
+    }
+}
+
 /// The process that watches says what it waits for beside the JSON, not in it.
 #[test]
 fn what_is_watched_is_not_said_in_the_json() {
