@@ -25,10 +25,11 @@ impl Tuned {
         self.0.get(op)?.get(shape).map(String::as_str)
     }
 
-    /// The variant chosen for an op, where a device runs it.
+    /// The variant chosen for an op, where a device runs it and was asked for no more precision.
     pub fn choice(&self, op: &dyn Op, device: &Device) -> Option<&'static str> {
         let chosen = self.get(op.name(), &op.shape())?;
-        op.variants().iter().copied().find(|&variant| variant == chosen && runs_on(device, variant))
+        let may = |variant: &&str| *variant == chosen && runs_on(device, variant) && is_precise(device, variant);
+        op.variants().iter().copied().find(may)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -99,9 +100,14 @@ fn last(op: &dyn Op, runs: impl Fn(&str) -> bool) -> &'static str {
 /// is memory like any other, and a barrier a switch between invocations: of the tiles in it only those are for it that round as nothing else does.
 pub fn is_candidate(device: &Device, variant: &str) -> bool {
     let is_software = device.info().kind == DeviceKind::Software;
-    let is_made_for = SharedTile::of_variant(variant)
-        .is_none_or(|tile| tile.factors() >= device.precision() && (!is_software || tile.factors() < Precision::F32));
-    is_made_for && runs_on(device, variant)
+    let is_made_for =
+        SharedTile::of_variant(variant).is_none_or(|tile| !is_software || tile.factors() < Precision::F32);
+    is_made_for && is_precise(device, variant) && runs_on(device, variant)
+}
+
+/// Whether a variant rounds no more than a device was opened for.
+fn is_precise(device: &Device, variant: &str) -> bool {
+    SharedTile::of_variant(variant).is_none_or(|tile| tile.factors() >= device.precision())
 }
 
 /// Whether a variant runs on devices alone that were opened for experiments.

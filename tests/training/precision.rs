@@ -1,9 +1,12 @@
 //! Factors of products in half precision: only where they are asked for, and close to what single precision gives.
 
 use shadegrad::data::shapes;
+use shadegrad::geometry;
 use shadegrad::gpu::{Device, DeviceOptions, Feature, Precision};
 use shadegrad::machine::{Classifier, GpuMachine, GpuOptions, Machine, Setup};
 use shadegrad::nn::{Network, Noise};
+use shadegrad::ops::matmul::Matmul;
+use shadegrad::ops::{Op, PLAIN, Tuned};
 
 use crate::common::adapter;
 use crate::{TUTORIAL, fresh_state, images, train};
@@ -32,5 +35,23 @@ fn half_precision_is_near_and_only_where_it_is_asked_for() {
     // A factor is off by a thousandth at most, and few of a layer's gradients cancel to less than a tenth of their terms.
     for (single, half) in single.0.iter().zip(&half.0) {
         assert!((single - half).abs() < 0.01 * single, "{single} and {half}");
+    }
+}
+
+#[test]
+fn a_choice_of_half_precision_is_none_where_single_is_asked_for() {
+    let open = |precision| Device::open_with(&adapter(), DeviceOptions { precision, ..DeviceOptions::default() });
+    let op = Matmul(geometry::Matmul { m: 64, k: 64, n: 64, transpose_a: false, transpose_b: false });
+    let chosen = |variant: &str| {
+        let mut tuned = Tuned::default();
+        tuned.insert(op.name(), &op.shape(), variant);
+        tuned
+    };
+    let half = chosen("shared_32_f16");
+    assert!(op.variants().contains(&"shared_32_f16"));
+    assert_eq!(half.choice(&op, &open(Precision::F32).unwrap()), None);
+    if let Ok(device) = open(Precision::F16) {
+        assert_eq!(half.choice(&op, &device), Some("shared_32_f16"));
+        assert_eq!(chosen(PLAIN).choice(&op, &device), Some(PLAIN));
     }
 }
