@@ -96,7 +96,7 @@ impl PlanRequest<'_> {
         if bytes > max_bytes {
             let name = if name == "input" { name.into() } else { format!("{name}.output") };
             let error = too_large(&name, bytes, max_bytes);
-            return Err(match max_bytes / image_bytes {
+            return Err(match (max_bytes / image_bytes).min(MeanLoss::most_rows().into()) {
                 0 => error,
                 most => error.with_hint(format!("the largest batch that fits is {most}")),
             });
@@ -112,6 +112,25 @@ impl PlanRequest<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::PLAIN;
+
+    #[test]
+    fn the_batch_that_is_hinted_at_fits() {
+        let network = Network::load("lenet").unwrap();
+        let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
+        for max_bytes in [1 << 27, u64::MAX] {
+            let plan = |batch| {
+                let images = Images::streamed([3, 32, 32], 10, batch);
+                let request = PlanRequest { network: &network, images, batch, max_bytes, fusion: Fusion::Full };
+                request.training(&optimiser, &Noise::default(), 1)
+            };
+            let error = plan(u32::MAX).unwrap_err();
+            let most = error.hint().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+            for step in plan(most).unwrap().steps {
+                step.op.lower(PLAIN).unwrap();
+            }
+        }
+    }
 
     #[test]
     fn only_training_draws() {

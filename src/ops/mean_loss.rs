@@ -20,6 +20,13 @@ pub struct MeanLoss {
     pub slots: u32,
 }
 
+impl MeanLoss {
+    /// Rows that one workgroup adds in a loop that is short enough.
+    pub fn most_rows() -> u32 {
+        MAX_TERMS * SHADER.constant("WORKGROUP_SIZE")
+    }
+}
+
 impl Op for MeanLoss {
     fn name(&self) -> &'static str {
         "mean_loss"
@@ -47,9 +54,8 @@ impl Op for MeanLoss {
     }
 
     fn lower(&self, _: &str) -> Result<Lowering> {
-        let workgroup = SHADER.constant("WORKGROUP_SIZE");
-        let most = u64::from(MAX_TERMS) * u64::from(workgroup);
-        if u64::from(self.rows) > most {
+        let most = Self::most_rows();
+        if self.rows > most {
             return Err(Error::usage(format!("--batch must be at most {most} (got {})", self.rows)));
         }
         let params = MeanLossParams { rows: self.rows };
