@@ -4,16 +4,19 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Instant;
 
 use common::adapter;
 use shadegrad::augmentation::Augmentation;
 use shadegrad::cases;
 use shadegrad::check::{self, Row, Selection, Suite, training};
-use shadegrad::data::shapes;
+use shadegrad::data::{Dataset, ImageShape, Split, shapes};
 use shadegrad::gpu::{Checks, Device, DeviceOptions};
 use shadegrad::machine::{Classifier, CpuMachine, GpuMachine, GpuOptions, Machine, Segment, Setup, State};
 use shadegrad::nn::{Fusion, Network, Noise, Optimiser, initialise};
+use shadegrad::ops::custom::CustomKernel;
+use shadegrad::ops::{PLAIN, Selection as Kernels};
 
 /// One row of the printed table.
 #[derive(Default)]
@@ -118,6 +121,80 @@ fn training_beside_the_reference_names_the_first_tensor_that_differs() {
     let report = training::step(&mut gpu, &mut reference, &segment).unwrap();
     let parted = report.parted.expect("weight decay shows");
     assert_eq!((&*parted.label, &*parted.tensor), ("sgd", "conv1.weight"));
+}
+
+/// Two classes, and an image of each that looks the same: what one adds to a gradient the other takes away, and what is left over of all of
+/// them is as small as the rounding of the terms makes it.
+#[test]
+fn gradients_that_cancel_over_a_batch_are_within_their_bounds() {
+    let pixels: Vec<u8> =
+        (0..16).flat_map(|image| (0..12).map(move |pixel| (image / 2 * 29 + pixel * 17) as u8)).collect();
+    let dataset = Dataset {
+        name: "pairs".into(),
+        source: "made up".into(),
+        classes: vec!["one".into(), "other".into()],
+        shape: ImageShape { channels: 1, height: 3, width: 4 },
+        train: Split::new((0..16).map(|image| image % 2).collect(), pixels),
+        test: Split::default(),
+    };
+    let network = r#"layers = [{ type = "flatten" }, { type = "linear", out_features = "classes" }]"#;
+    let network = Network::parse(network, "cancelling").unwrap();
+    let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 16, optimiser, noise: Noise::default() };
+    let images: Vec<u32> = (0..16).collect();
+    let report = |setup: &Setup<'_>, momentum: f32| {
+        let options = GpuOptions { keep_tensors: true, ..GpuOptions::default() };
+        let mut gpu = GpuMachine::new(device(Checks::Unchecked), setup, &options).unwrap();
+        let reference = Setup { optimiser, ..*setup };
+        let mut reference = CpuMachine::planned(&reference, Fusion::Full).unwrap();
+        let parameters: Vec<f32> = initialise(gpu.plan(), 1).into_iter().map(|value| value * 1e-4).collect();
+        let momentum = vec![momentum; parameters.len()];
+        gpu.set_state(&State { parameters, momentum }).unwrap();
+        let segment = Segment { images: &images, first_step: 1, epoch: 1, learning_rates: &[0.01] };
+        training::step(&mut gpu, &mut reference, &segment).unwrap()
+    };
+    let agreed = report(&setup, 0.0);
+    assert!(agreed.parted.is_none(), "{:?}", agreed.parted);
+
+    // What the terms' rounding cannot explain still shows.
+    let other = Setup { optimiser: Optimiser { momentum: 0.8999, ..optimiser }, ..setup };
+    let parted = report(&other, 0.1).parted.expect("another momentum shows");
+    assert_eq!((&*parted.label, &*parted.tensor), ("sgd", "fc1.weight"));
+}
+
+/// Where a convolution pools in the same kernel, nothing but the winner says which of four values it was.
+#[test]
+fn one_winner_that_is_none_is_found() {
+    let dataset = shapes(3, 2, 1);
+    let network = r#"layers = [
+        { type = "conv2d", out_channels = 3, kernel_size = 3 },
+        { type = "relu" },
+        { type = "max_pool2d", kernel_size = 2 },
+        { type = "flatten" },
+        { type = "linear", out_features = "classes" },
+    ]"#;
+    let network = Network::parse(network, "pooling").unwrap();
+    let optimiser = Optimiser { momentum: 0.9, weight_decay: 0.0, nesterov: false, label_smoothing: 0.0 };
+    let setup = Setup { network: &network, dataset: &dataset, batch: 2, optimiser, noise: Noise::default() };
+    let op = cases::of("conv2d_relu_max_pool2d_forward").remove(0).op;
+    let text = op.lower(PLAIN).unwrap().dispatches[0].shader.text();
+    let parted = |from: &str, to: &str| {
+        assert!(text.contains(from));
+        let own = CustomKernel::parse(Path::new("mine.wgsl"), &text.replace(from, to), &*op).unwrap();
+        let options = GpuOptions { keep_tensors: true, selection: Kernels::new(vec![own]), ..GpuOptions::default() };
+        let mut gpu = GpuMachine::new(device(Checks::Unchecked), &setup, &options).unwrap();
+        let mut reference = CpuMachine::planned(&setup, Fusion::Full).unwrap();
+        let parameters = initialise(gpu.plan(), 5);
+        let momentum = vec![0.0; parameters.len()];
+        gpu.set_state(&State { parameters, momentum }).unwrap();
+        let segment = Segment { images: &[0, 1], first_step: 1, epoch: 1, learning_rates: &[0.01] };
+        training::step(&mut gpu, &mut reference, &segment).unwrap().parted
+    };
+    let winner = "argmax[i] = select(best_at, NOWHERE, stopped);";
+    assert!(parted(winner, winner).is_none());
+    let wrong = parted(winner, "argmax[i] = select(best_at ^ u32(i == 700u), NOWHERE, stopped);");
+    let wrong = wrong.expect("a winner is wrong");
+    assert_eq!((&*wrong.tensor, wrong.index), ("pool1.argmax", 700));
 }
 
 fn device(checks: Checks) -> Device {

@@ -59,6 +59,24 @@ impl Conv2dReluMaxPool2dForward {
         fits.then_some(Self { conv, pool })
     }
 
+    /// What the reference takes the maxima of: the planes of the convolution.
+    pub(crate) fn planes(&self, input: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
+        let mut planes = vec![0.0; self.conv.output_len()];
+        reference::conv2d::forward(&self.conv, input, weight, bias, &mut planes);
+        planes
+    }
+
+    /// The maxima of the windows of `planes`, and where they are.
+    pub(crate) fn maxima(&self, planes: &[f64], output: &mut [f64], argmax: &mut [u32]) {
+        reference::max_pool2d::forward(&self.pool, planes, output, argmax);
+        reference::max_pool2d::rectify(output, argmax);
+    }
+
+    /// Elements of one of the planes, and of what is left of it.
+    pub(crate) fn plane_lengths(&self) -> [usize; 2] {
+        [product(&self.pool.input), product(&self.pool.output)]
+    }
+
     fn apart(&self) -> (Conv2dForward, MaxPool2dForward) {
         (Conv2dForward(self.conv), MaxPool2dForward { shape: self.pool, relu: true })
     }
@@ -162,10 +180,7 @@ impl Op for Conv2dReluMaxPool2dForward {
 
     fn reference(&self, arguments: Arguments<'_>, _: &StepRow) {
         let [input, weight, bias, output, argmax] = arguments.take();
-        let mut planes = vec![0.0; self.conv.output_len()];
-        reference::conv2d::forward(&self.conv, input.f64(), weight.f64(), bias.f64(), &mut planes);
-        let (output, argmax) = (output.f64_mut(), argmax.u32_mut());
-        reference::max_pool2d::forward(&self.pool, &planes, output, argmax);
-        reference::max_pool2d::rectify(output, argmax);
+        let planes = self.planes(input.f64(), weight.f64(), bias.f64());
+        self.maxima(&planes, output.f64_mut(), argmax.u32_mut());
     }
 }

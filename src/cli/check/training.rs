@@ -62,8 +62,8 @@ pub fn run(arguments: &CheckArgs, model: &str) -> Result<()> {
             say(format!("augmentation: {}", settings.augment));
         }
         say(format!(
-            "bound: γ_{ROUNDINGS} = {:.1e} of the largest value of each tensor, within each step; each step starts from the adapter's \
-             state",
+            "bound: γ_{ROUNDINGS} = {:.1e} of the largest value of each tensor, or where its sums cancel or are long γ of their own roundings as \
+             well, of the largest sum of sizes; each step starts from the adapter's state",
             shadegrad::cases::gamma(ROUNDINGS)
         ));
     }
