@@ -85,11 +85,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A panic inside wgpu on the trainer's thread becomes an error there; it is not printed as a panic as well.
+/// A panic inside wgpu on the trainer's thread or its compiler's becomes an error there; it is not printed as a panic as well.
 fn quiet_trainer() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if std::thread::current().name() != Some("trainer") {
+        if !matches!(std::thread::current().name(), Some("trainer" | "compiler")) {
             default(panic);
         }
     }));

@@ -54,6 +54,7 @@ pub struct AdapterLimits {
 }
 
 /// One adapter of this machine.
+#[derive(Clone)]
 pub struct Adapter {
     pub info: AdapterInfo,
     pub(super) inner: wgpu::Adapter,

@@ -122,6 +122,11 @@ impl Device {
         &self.info
     }
 
+    /// How it was opened.
+    pub fn options(&self) -> DeviceOptions {
+        self.options
+    }
+
     pub fn checks(&self) -> Checks {
         self.options.checks
     }

@@ -72,8 +72,7 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
 /// Half of the first step's wait on two cores.
 fn compile_ahead(job: &Job, adapter: &Adapter, device: &Device, setup: &Setup<'_>) -> Result<CompileAhead> {
     let plan = GpuMachine::plan_step(device, setup, &job.gpu_options)?;
-    let other = Device::open_with(adapter, job.device_options())?;
-    CompileAhead::start(other, &plan, &job.gpu_options.selection)
+    CompileAhead::start(adapter, device, &plan, &job.gpu_options.selection)
 }
 
 /// Kernels for the ops of a step, and a warning about each of the user's own that none of them runs.

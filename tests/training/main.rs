@@ -2,6 +2,7 @@
 //! that was never interrupted.
 
 mod agreement;
+mod ahead;
 #[path = "../common/mod.rs"]
 mod common;
 mod failures;
