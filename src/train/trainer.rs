@@ -194,6 +194,10 @@ impl<'a, M: Machine> Trainer<'a, M> {
     }
 
     fn epoch(&mut self) -> Result<()> {
+        // Where it stands is on disk; the first step may be the one in which a driver compiles every kernel.
+        if self.stop.is_requested() {
+            return self.interrupted();
+        }
         let settings = &self.job.settings;
         let epoch = self.position.epoch;
         let images = self.job.dataset.train.len();
@@ -226,11 +230,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
         self.report(Event::Eval { epoch, step: self.position.step, evaluation: evaluation.clone() })?;
         self.evaluated = Some((evaluation, predictions));
         (self.position.epoch, self.position.batch) = (epoch + 1, 0);
-        self.save()?;
-        if self.stop.is_requested() && self.position.epoch <= settings.epochs {
-            return self.interrupted();
-        }
-        Ok(())
+        self.save()
     }
 
     /// Over the test images; `None` when someone waits for the end.

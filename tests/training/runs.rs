@@ -13,7 +13,7 @@ use shadegrad::{Error, Result};
 use crate::common::adapter;
 use crate::{NOISE, dropping};
 
-/// A small run with everything that is drawn; `stop_after` asks it to end once that many steps are done.
+/// A small run with everything that is drawn; `stop_after` asks it to end once that many steps are done, of 0 before it begins.
 fn run(folder: &Path, resume: bool, epochs: u32, stop_after: Option<u64>) -> (Result<Outcome>, Vec<Event>) {
     run_with(Schedule::Constant, folder, resume, epochs, stop_after)
 }
@@ -41,6 +41,9 @@ fn run_with(
     };
     let (sender, events) = flume::unbounded();
     let stop = Stop::default();
+    if stop_after == Some(0) {
+        stop.request();
+    }
     let trainer = spawn(job, sender, stop.clone()).unwrap();
     let mut seen = Vec::new();
     for event in events {
@@ -91,6 +94,21 @@ fn an_interrupted_run_ends_as_the_uninterrupted_one() {
     assert_eq!(fifth["step"], 122);
     let half_turns = 121.0 / 153.0 * std::f64::consts::PI;
     approx::assert_relative_eq!(fifth["lr"].as_f64().unwrap(), 0.005 * (1.0 + half_turns.cos()), max_relative = 1e-12);
+}
+
+#[test]
+fn a_run_that_is_stopped_before_its_first_step_takes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, stopped) = (folder.path().join("whole"), folder.path().join("stopped"));
+    for resume in [false, true] {
+        let error = run(&stopped, resume, 1, Some(0)).0.unwrap_err();
+        assert!(matches!(error, Error::Interrupted { step: 0, .. }), "{error}");
+    }
+    let hash = run(&whole, false, 1, None).0.unwrap().weights_sha256;
+    assert_eq!(run(&stopped, true, 1, None).0.unwrap().weights_sha256, hash);
+    // There is nothing to stop in one that is finished but its evaluation.
+    let error = run(&stopped, true, 1, Some(0)).0.unwrap_err();
+    assert!(matches!(error, Error::Interrupted { step: 51, .. }), "{error}");
 }
 
 #[test]
