@@ -188,17 +188,18 @@ impl RunFolder {
     /// A file that cannot be read or written.
     pub fn rewind(&mut self, position: &Position) -> Result<()> {
         let file = self.path.join(METRICS);
-        let text = fs::read_to_string(&file).map_err(Error::file("read", &file))?;
-        let kept: String = text.split_inclusive('\n').filter(|line| is_before(line, position)).collect();
-        write_whole(&file, kept.as_bytes()).map_err(Error::file("write", &file))?;
+        // Bytes: a torn line may end within a letter.
+        let text = fs::read(&file).map_err(Error::file("read", &file))?;
+        let lines = text.split_inclusive(|&byte| byte == b'\n').filter(|line| is_before(line, position));
+        write_whole(&file, &lines.collect::<Vec<_>>().concat()).map_err(Error::file("write", &file))?;
         self.metrics = OpenOptions::new().append(true).open(&file).map_err(Error::file("open", &file))?;
         Ok(())
     }
 }
 
-/// Whether a line of metrics.jsonl still holds at `position`; a torn last line does not.
-fn is_before(line: &str, position: &Position) -> bool {
-    let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { return false };
+/// Whether a line of metrics.jsonl still holds at `position`; a torn line does not.
+fn is_before(line: &[u8], position: &Position) -> bool {
+    let Ok(event) = serde_json::from_slice::<serde_json::Value>(line) else { return false };
     match event["event"].as_str() {
         Some("done" | "stopped") => false,
         // A run can be saved after the last step of an epoch and before its evaluation.
@@ -231,7 +232,7 @@ mod tests {
         // The same step before and after the evaluation that ends epoch 2 of ten batches.
         let (before, after) = (at(2, 10), at(3, 0));
         let eval = r#"{"event":"eval","epoch":2,"step":20}"#;
-        assert!(!is_before(eval, &before) && is_before(eval, &after));
+        assert!(!is_before(eval.as_bytes(), &before) && is_before(eval.as_bytes(), &after));
         for (line, kept) in [
             (r#"{"event":"eval","epoch":1,"step":10}"#, true),
             (r#"{"event":"loss","epoch":2,"batch":10,"step":20,"loss":2.3}"#, true),
@@ -240,7 +241,21 @@ mod tests {
             (r#"{"event":"stopped","step":20,"reason":"interrupted"}"#, false),
             (r#"{"event":"lo"#, false),
         ] {
-            assert!([&before, &after].iter().all(|position| is_before(line, position) == kept), "{line}");
+            let is_kept = |position| is_before(line.as_bytes(), position) == kept;
+            assert!([&before, &after].into_iter().all(is_kept), "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_torn_within_a_letter_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, metrics) = (folder.path().join(CONFIG), folder.path().join(METRICS));
+        let whole = "{\"event\":\"start\",\"model\":\"größer\",\"step\":0}\n".as_bytes();
+        let torn = &whole[..whole.iter().position(|byte| !byte.is_ascii()).unwrap() + 1];
+        fs::write(config, "").unwrap();
+        fs::write(&metrics, [whole, torn].concat()).unwrap();
+        let position = Position { epoch: 1, batch: 0, step: 0, seed: 0, loss_sum: 0.0, loss_count: 0, seconds: 0.0 };
+        RunFolder::open(folder.path()).unwrap().rewind(&position).unwrap();
+        assert_eq!(fs::read(metrics).unwrap(), whole);
     }
 }
