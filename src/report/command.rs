@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use crate::error::{Error, Result};
 use crate::nn::Network;
 use crate::train::{Config, RunFolder, Settings};
@@ -9,20 +11,16 @@ use crate::train::{Config, RunFolder, Settings};
 /// `shadegrad train …` with the flags that a run was given; `None` for a network that no flag can name.
 ///
 /// # Errors
-/// Settings that TOML cannot hold.
+/// As `table`.
 pub fn flags(config: &Config, run: &Path) -> Result<Option<String>> {
     if !Network::load(&config.settings.model).is_ok_and(|preset| preset == config.network) {
         return Ok(None);
     }
-    let table = |settings: &Settings| {
-        toml::Table::try_from(settings).map_err(|error| Error::usage(format!("config.toml: {error}")))
-    };
     let (given, default) = (table(&config.settings)?, table(&Settings::default())?);
     let mut command = "shadegrad train".to_string();
     for (key, value) in &given {
-        let is_default = default.get(key) == Some(value);
-        if !is_default && let Some(argument) = argument(key, value) {
-            command.push_str(&argument);
+        if default.get(key) != Some(value) {
+            command.push_str(&argument(key, value));
         }
     }
     for op in &config.kernels {
@@ -32,29 +30,41 @@ pub fn flags(config: &Config, run: &Path) -> Result<Option<String>> {
     Ok(Some(command))
 }
 
-/// A setting goes by its flag's name.
-fn argument(key: &str, value: &toml::Value) -> Option<String> {
+/// Every setting under its name in config.toml. JSON: a value of TOML's has no room for the larger half of the seeds.
+///
+/// # Errors
+/// Settings that JSON cannot hold.
+pub fn table(settings: &Settings) -> Result<Map<String, Value>> {
+    match serde_json::to_value(settings) {
+        Ok(Value::Object(table)) => Ok(table),
+        Ok(other) => Err(Error::usage(format!("the settings are {other}, expected a table"))),
+        Err(error) => Err(Error::usage(format!("the settings: {error}"))),
+    }
+}
+
+/// A setting that is not the default one goes by its flag's name.
+fn argument(key: &str, value: &Value) -> String {
     let flag = key.replace('_', "-");
     match value {
-        toml::Value::Boolean(is_set) => is_set.then(|| format!(" --{flag}")),
-        other => Some(format!(" --{flag} {}", quoted(&words(other)))),
+        Value::Bool(true) => format!(" --{flag}"),
+        Value::Bool(false) => format!(" --no-{flag}"),
+        other => format!(" --{flag} {}", quoted(&words(other))),
     }
 }
 
 /// A setting as its flag takes it: of a file by its name, whatever is recorded of its contents; of several parts `flip,crop=4`.
-pub fn words(value: &toml::Value) -> String {
+pub fn words(value: &Value) -> String {
     let table = match value {
-        toml::Value::String(text) => return text.clone(),
-        toml::Value::Table(table) => table,
+        Value::String(text) => return text.clone(),
+        Value::Object(table) => table,
         other => return other.to_string(),
     };
-    if let Some(toml::Value::String(file)) = table.get("file") {
+    if let Some(Value::String(file)) = table.get("file") {
         return file.clone();
     }
-    let part = |(word, value): (&String, &toml::Value)| match value {
-        toml::Value::Boolean(is_set) => is_set.then(|| word.clone()),
-        toml::Value::Integer(0) => None,
-        toml::Value::Float(0.0) => None,
+    let part = |(word, value): (&String, &Value)| match value {
+        Value::Bool(is_set) => is_set.then(|| word.clone()),
+        Value::Number(number) if number.as_f64() == Some(0.0) => None,
         other => Some(format!("{word}={}", words(other))),
     };
     table.iter().filter_map(part).collect::<Vec<_>>().join(",")
@@ -77,15 +87,37 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::augmentation::Augmentation;
+    use crate::train::Init;
 
     #[test]
-    fn settings_of_several_parts_are_what_their_flag_takes() {
-        let table: toml::Table = "augment = { flip = true, crop = 4, cutout = 0, contrast = 0.1 }\nbatch = 8\n\
-                                  init = { file = 'a b', sha256 = '00' }\nnesterov = false\ndata = 'shapes'"
-            .parse()
-            .unwrap();
-        let arguments: String = table.iter().filter_map(|(key, value)| argument(key, value)).collect();
-        assert_eq!(arguments, " --augment contrast=0.1,crop=4,flip --batch 8 --data shapes --init 'a b'");
+    fn every_setting_is_what_its_flag_takes() {
+        let augment = Augmentation { flip: true, crop: 4, contrast: 0.1, ..Augmentation::default() };
+        let init = Some(Init { file: "a b".into(), sha256: "00".into() });
+        let settings = Settings {
+            data: "shapes".into(),
+            batch: 8,
+            lr: 0.05,
+            nesterov: true,
+            seed: u64::MAX,
+            init,
+            augment,
+            tune: false,
+            ..Settings::default()
+        };
+        let arguments: String = table(&settings).unwrap().iter().map(|(key, value)| argument(key, value)).collect();
+        for expected in [
+            " --augment contrast=0.1,crop=4,flip ",
+            " --batch 8 ",
+            " --data shapes ",
+            " --init 'a b' ",
+            " --lr 0.05 ",
+            " --nesterov ",
+            " --no-tune ",
+            " --seed 18446744073709551615 ",
+        ] {
+            assert!(arguments.contains(expected), "{arguments}");
+        }
     }
 
     #[test]

@@ -293,8 +293,7 @@ fn layers(config: &Config) -> Result<Vec<Row>> {
 
 /// Every setting under its name in config.toml.
 fn settings(config: &Config) -> Result<Vec<Row>> {
-    let table = toml::Table::try_from(&config.settings);
-    let table = table.map_err(|error| Error::usage(format!("config.toml: {error}")))?;
+    let table = command::table(&config.settings)?;
     Ok(table.iter().map(|(key, value)| row(key.replace('_', " "), command::words(value))).collect())
 }
 

@@ -57,7 +57,7 @@ impl Workplace {
     /// that runs other tests as well, decides no bit of it. `tuning` tests what else there is.
     fn command(&self, arguments: &str) -> Command {
         let mut command = self.command_as_is(arguments);
-        if arguments.starts_with("train ") && !arguments.contains("--resume") {
+        if arguments.starts_with("train ") && !["--resume", "--no-tune"].iter().any(|flag| arguments.contains(flag)) {
             command.arg("--no-tune");
         }
         command
