@@ -109,7 +109,7 @@ impl Settings {
                 return Err(Error::setting(setting, format!("must be at least 0 and below 1 (got {value})")));
             }
         }
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+        if !((self.weight_decay as f32).is_finite() && self.weight_decay >= 0.0) {
             let problem = format!("must be finite and at least 0 (got {})", self.weight_decay);
             return Err(Error::setting("weight_decay", problem));
         }

@@ -40,6 +40,11 @@ fn values_out_of_range_are_named() {
         ("train --lr inf", "--lr must be finite and above 0 (got inf)"),
         ("train --momentum 1.5", "--momentum must be at least 0 and below 1 (got 1.5)"),
         ("train --weight-decay -0.1", "--weight-decay must be finite and at least 0 (got -0.1)"),
+        // Finite, but not as the kernels see it.
+        (
+            "train --weight-decay 4e38",
+            "--weight-decay must be finite and at least 0 (got 400000000000000000000000000000000000000)",
+        ),
         ("train --nesterov --momentum 0", "--nesterov needs --momentum above 0 (got 0)"),
         ("train --augment crop=x", "--augment: crop takes a whole number of pixels (got x)"),
         ("train --augment flip,contrast=2", "--augment: contrast must be from 0 to 1 (got 2)"),
