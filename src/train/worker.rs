@@ -43,11 +43,11 @@ fn train(job: &Job, events: &flume::Sender<Event>, stop: &Stop) -> Result<Outcom
             if let Some(folder) = &job.gpu_options.cache_folder {
                 device.cache_pipelines(folder);
             }
-            let _compiler = match adapter.info.kind {
+            let mut compiler = match adapter.info.kind {
                 DeviceKind::Software => compile_ahead(job, adapter, &device, &setup).ok(),
                 _ => None,
             };
-            let tuning = tune(job, adapter, &device, &setup, events, stop)?;
+            let tuning = tune(job, adapter, &device, &setup, &mut compiler, events, stop)?;
             let selection = job.gpu_options.selection.clone().with_tuned(tuning.tuned.clone());
             let options = GpuOptions { selection, ..job.gpu_options.clone() };
             // The images are hashed while they are uploaded.
@@ -81,6 +81,7 @@ fn tune(
     adapter: &Adapter,
     device: &Device,
     setup: &Setup<'_>,
+    compiler: &mut Option<CompileAhead>,
     events: &flume::Sender<Event>,
     stop: &Stop,
 ) -> Result<Tuning> {
@@ -100,6 +101,10 @@ fn tune(
     };
     let device = unchecked.as_ref().unwrap_or(device);
     let mut tuning = tune::tune(job.tuner.as_ref(), device, plan, selection, &mut |progress| {
+        // What compiles beside a kernel is in its time. It is a help, not a need.
+        if let Some(compiler) = compiler.take() {
+            compiler.finish(device, &mut || !stop.is_requested()).ok();
+        }
         let Progress { op, done, of } = progress;
         events.send(Event::Tuning { op: op.name(), shape: op.shape(), done, of }).ok();
         !stop.is_requested()

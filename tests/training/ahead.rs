@@ -21,3 +21,22 @@ fn no_second_device_compiles_what_it_would_find_or_what_nobody_would() {
     // On a busy machine one of two launches alike may take long.
     assert!((0..5).any(|_| launched() == 2));
 }
+
+#[test]
+fn whoever_waits_compiles_as_well() {
+    let (network, dataset, adapter) = (Network::load("lenet").unwrap(), shapes(7, 8, 0), adapter());
+    let setup = Setup { network: &network, dataset: &dataset, batch: 4, optimiser: TUTORIAL, noise: NOISE };
+    let device = Device::open(&adapter, Checks::Unchecked).unwrap();
+    let options = GpuOptions::default();
+    let plan = GpuMachine::plan_step(&device, &setup, &options).unwrap();
+    let start = || CompileAhead::start(&adapter, &device, &plan, &options.selection).unwrap();
+    let before = device.created();
+    let mut asked = 0;
+    start()
+        .finish(&device, &mut || {
+            asked += 1;
+            asked < 3
+        })
+        .unwrap();
+    assert_eq!(device.created().pipelines - before.pipelines, asked.min(2));
+}
