@@ -196,7 +196,7 @@ fn variants_that_are_not_made_for_an_adapter_are_timed_by_name_alone() {
         };
         assert_eq!(labels(&[variant.into()]), [variant]);
         assert_eq!(labels(&[]).iter().any(|label| label == variant), is_hardware);
-        assert_eq!(ops::choose(&*case.op, &device) == variant, is_hardware);
+        assert!(is_hardware || ops::choose(&*case.op, &device) != variant);
         assert_ne!(ops::choose_unseen(&*case.op, true), variant);
     }
 }

@@ -44,17 +44,22 @@ impl Dispatch {
         invocations: u64,
         constants: &[(&'static str, u32)],
     ) -> Self {
-        let given = constants.iter().find(|(name, _)| *name == "WORKGROUP_SIZE").map(|&(_, size)| size);
-        let workgroup = given.unwrap_or_else(|| shader.constant("WORKGROUP_SIZE"));
-        Self {
+        let dispatch = Self {
             shader,
             entry_point,
             constants: constants.iter().map(|&(name, value)| (name, f64::from(value))).collect(),
             params: bytemuck::bytes_of(params).to_vec(),
             fields: P::FIELDS,
             bindings: bindings.to_vec(),
-            workgroups: invocations.div_ceil(u64::from(workgroup)),
-        }
+            workgroups: 0,
+        };
+        Self { workgroups: invocations.div_ceil(dispatch.workgroup_size()), ..dispatch }
+    }
+
+    /// Invocations of a workgroup.
+    pub fn workgroup_size(&self) -> u64 {
+        let given = self.constants.iter().find(|(name, _)| *name == "WORKGROUP_SIZE").map(|&(_, size)| size as u64);
+        given.unwrap_or_else(|| self.shader.constant("WORKGROUP_SIZE").into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Two-dimensional convolution and its gradients; that of the bias by itself is [`BiasGrad`]. Source: PyTorch nn.Conv2d.
 
 use super::bias::BiasGrad;
-use super::conv2d_kernel::{Kernel, PLAIN_SHADER, SUBGROUP_VEC2, SUBGROUP_WORKGROUP, TILED};
+use super::conv2d_kernel::{Kernel, PLAIN_SHADER, SPLIT, SUBGROUP_VEC2, SUBGROUP_WORKGROUP, TILED};
 use super::shared_tile::SharedTile;
 use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP};
 use crate::error::Result;
@@ -89,7 +89,7 @@ impl Op for Conv2dForward {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        self.kernel().variants::<1>(&[self.0.input[1]])
+        self.kernel().variants(&[self.0.input[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
@@ -144,7 +144,7 @@ impl Op for Conv2dGradInput {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        self.kernel().variants::<1>(&[self.0.output[1]])
+        self.kernel().variants(&[self.0.output[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
@@ -212,13 +212,14 @@ impl Op for Conv2dGradWeight {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        self.kernel().variants::<1>(&[self.0.input[1], self.0.output[1]])
+        self.kernel().sum_variants::<1>(&[self.0.input[1], self.0.output[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let kernel = self.kernel();
         match variant {
             PLAIN => Ok(kernel.plain::<1>()),
+            SPLIT => Ok(kernel.split::<1>()),
             TILED => Ok(kernel.tiled("conv2d_grad_weight_tiled", false)),
             SUBGROUP if self.variants().contains(&SUBGROUP) => Ok(kernel.subgroup_sums::<1>()),
             SUBGROUP_VEC2 if self.variants().contains(&SUBGROUP_VEC2) => Ok(kernel.subgroup_vec2_sums::<1>()),
@@ -332,13 +333,14 @@ impl Op for Conv2dGradWeightBias {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        self.kernel().variants::<2>(&[self.0.input[1], self.0.output[1]])
+        self.kernel().sum_variants::<2>(&[self.0.input[1], self.0.output[1]])
     }
 
     fn lower(&self, variant: &str) -> Result<Lowering> {
         let kernel = self.kernel();
         match variant {
             PLAIN => Ok(kernel.plain::<2>()),
+            SPLIT => Ok(kernel.split::<2>()),
             // One after the other.
             TILED => {
                 let mut weight = Conv2dGradWeight(self.0).lower(TILED)?.over(&[0, 1, 2], 4);

@@ -32,10 +32,18 @@ const MAX_STEPS: u32 = 4;
 /// The name of the variant of [`SUBGROUP`] that loads rows two values at a time.
 pub(super) const SUBGROUP_VEC2: &str = "subgroup_vec2";
 
+/// The name of the variant of [`PLAIN`] that cuts sums of few results into short slices: for hardware, whose invocations wait for their loads.
+pub(super) const SPLIT: &str = "split";
+
 /// The kernels that can compute a shape, by what they ask of it and by how many sizes of tiles suit it.
 static VARIANTS_OF_PAIRS: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, TILED, SUBGROUP, SUBGROUP_VEC2]);
 static VARIANTS_OF_ROWS: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, TILED, SUBGROUP]);
 static VARIANTS_OF_ALL: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, TILED]);
+
+/// The same for sums over images, of which there may be few.
+static SUMS_OF_PAIRS: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, SPLIT, TILED, SUBGROUP, SUBGROUP_VEC2]);
+static SUMS_OF_ROWS: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, SPLIT, TILED, SUBGROUP]);
+static SUMS_OF_ALL: [&[&str]; 4] = with_tiles!("implicit_gemm_", [PLAIN, SPLIT, TILED]);
 
 params! {
     Conv2dParams {
@@ -97,16 +105,29 @@ pub(super) struct Kernel<'a> {
 }
 
 impl Kernel<'_> {
-    /// The kernels that can compute the shape, the fastest last; `widths` are those of the images that it loads, and `N` results are written.
-    pub fn variants<const N: usize>(&self, widths: &[u32]) -> &'static [&'static str] {
+    /// The kernels that can compute images, the fastest last; `widths` are those of the images that it loads.
+    pub fn variants(&self, widths: &[u32]) -> &'static [&'static str] {
+        self.suiting::<1>([&VARIANTS_OF_ALL, &VARIANTS_OF_ROWS, &VARIANTS_OF_PAIRS], widths)
+    }
+
+    /// Those that can compute `N` sums over images.
+    pub fn sum_variants<const N: usize>(&self, widths: &[u32]) -> &'static [&'static str] {
+        self.suiting::<N>([&SUMS_OF_ALL, &SUMS_OF_ROWS, &SUMS_OF_PAIRS], widths)
+    }
+
+    fn suiting<const N: usize>(
+        &self,
+        [all, rows, pairs]: [&'static [&'static [&'static str]; 4]; 3],
+        widths: &[u32],
+    ) -> &'static [&'static str] {
         let Window { stride, dilation, kernel_size, .. } = self.shape.window;
         let tiles = SharedTile::suiting(self.product::<N>());
         if stride != [1; 2] || dilation[1] != 1 || kernel_size[1] > MAX_KERNEL_WIDTH {
-            VARIANTS_OF_ALL[tiles]
+            all[tiles]
         } else if dilation[0] != 1 || widths.iter().any(|width| width % 2 == 1) {
-            VARIANTS_OF_ROWS[tiles]
+            rows[tiles]
         } else {
-            VARIANTS_OF_PAIRS[tiles]
+            pairs[tiles]
         }
     }
 
@@ -133,8 +154,18 @@ impl Kernel<'_> {
 
     /// A result an invocation, of the first of the last `N` operands, which it writes.
     pub fn plain<const N: usize>(&self) -> Lowering {
+        self.plain_of::<N>(|_| self.slices())
+    }
+
+    /// The same, of short slices.
+    pub fn split<const N: usize>(&self) -> Lowering {
+        self.plain_of::<N>(|results| Slices::fine(self.terms.0, self.terms.1, results))
+    }
+
+    fn plain_of<const N: usize>(&self, slices: impl FnOnce(u64) -> Slices) -> Lowering {
         let [(results, _), ..] = self.written::<N>()[..] else { unreachable!("a kernel writes something") };
-        self.summed::<N>(&PLAIN_SHADER, self.entry_points[0], results as u64, self.slices(), &[])
+        let results = results as u64;
+        self.summed::<N>(&PLAIN_SHADER, self.entry_points[0], results, slices(results), &[])
     }
 
     /// A workgroup has the same channels throughout. Each of the `N` operands that it writes after the first is one place more.

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::conv2d_kernel::SPLIT;
 use super::custom::CustomKernel;
 use super::shared_tile::SharedTile;
 use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES};
 use crate::error::Result;
 use crate::gpu::{Device, DeviceKind, Precision};
+
+/// Invocations that keep a hardware GPU of many cores busy.
+const ENOUGH_INVOCATIONS: u64 = 8192;
 
 /// Variants that were chosen for ops of certain shapes, by op and [`Op::shape`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +87,27 @@ impl Selection {
 
 /// Ours that an op runs on a device unless told otherwise.
 pub fn choose(op: &dyn Op, device: &Device) -> &'static str {
-    last(op, |variant| is_candidate(device, variant))
+    if device.info().kind == DeviceKind::Software {
+        return last(op, |variant| is_candidate(device, variant));
+    }
+    let candidates = op.variants().iter().filter(|variant| is_candidate(device, variant));
+    // One that cannot be lowered is chosen where there is no other, and says why.
+    widest(candidates.map(|&variant| (variant, op.lower(variant).map_or(0, |lowering| invocations(&lowering)))))
+}
+
+/// Invocations of the kernel that computes the most.
+fn invocations(lowering: &Lowering) -> u64 {
+    let all = lowering.dispatches.iter().map(|dispatch| dispatch.workgroups * dispatch.workgroup_size());
+    all.max().unwrap_or(0)
+}
+
+/// For hardware GPUs, by reasoning, because none has been measured: the last one listed, which does the most with what an invocation has loaded, that
+/// still has invocations enough to hide what they wait for, or at least an eighth of those that it might have.
+fn widest(candidates: impl Iterator<Item = (&'static str, u64)>) -> &'static str {
+    let candidates: Vec<_> = candidates.collect();
+    let most = candidates.iter().map(|&(_, invocations)| invocations).max().unwrap_or(0);
+    let enough = ENOUGH_INVOCATIONS.min(most / 8);
+    candidates.iter().rfind(|(_, invocations)| *invocations >= enough).map_or(PLAIN, |&(variant, _)| variant)
 }
 
 /// Ours that an op runs where of a device no more is known than whether it has subgroups; tiles in workgroup memory depend on more.
@@ -91,17 +115,18 @@ pub fn choose_unseen(op: &dyn Op, has_subgroups: bool) -> &'static str {
     last(op, |variant| (has_subgroups || !needs_subgroups(variant)) && SharedTile::of_variant(variant).is_none())
 }
 
-/// The last one listed is the fastest on every adapter measured so far; for hardware GPUs, none of which was, by reasoning.
+/// The last one listed is the fastest on every adapter measured so far, all of them software.
 fn last(op: &dyn Op, runs: impl Fn(&str) -> bool) -> &'static str {
     op.variants().iter().rfind(|variant| runs(variant)).copied().unwrap_or(PLAIN)
 }
 
 /// Whether a variant may be the one that runs an op fastest on a device, to the precision that was asked for. On a software adapter workgroup memory
-/// is memory like any other, and a barrier a switch between invocations: of the tiles in it only those are for it that round as nothing else does.
+/// is memory like any other, and a barrier a switch between invocations: of the tiles in it only those are for it that round as nothing else does. Nor do
+/// its few threads want short slices.
 pub fn is_candidate(device: &Device, variant: &str) -> bool {
     let is_software = device.info().kind == DeviceKind::Software;
-    let is_made_for =
-        SharedTile::of_variant(variant).is_none_or(|tile| !is_software || tile.factors() < Precision::F32);
+    let is_made_for = !is_software
+        || variant != SPLIT && SharedTile::of_variant(variant).is_none_or(|tile| tile.factors() < Precision::F32);
     is_made_for && is_precise(device, variant) && runs_on(device, variant)
 }
 
@@ -130,6 +155,17 @@ fn needs_subgroups(variant: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hardware_gets_the_largest_tiles_that_leave_it_busy() {
+        let chosen = |candidates: &[(&'static str, u64)]| widest(candidates.iter().copied());
+        assert_eq!(chosen(&[("plain", 18_816), ("tiled", 1_176), ("subgroup", 224)]), "plain");
+        assert_eq!(chosen(&[("plain", 456), ("split", 17_328), ("tiled", 38), ("subgroup", 224)]), "split");
+        assert_eq!(chosen(&[("plain", 1 << 20), ("shared_64", 16_384), ("shared_128", 8_192)]), "shared_128");
+        assert_eq!(chosen(&[("plain", 480), ("subgroup", 128)]), "subgroup");
+        assert_eq!(chosen(&[("plain", 0)]), "plain");
+        assert_eq!(chosen(&[]), PLAIN);
+    }
 
     #[test]
     fn a_choice_is_for_one_shape_and_reads_well() {

@@ -17,6 +17,10 @@ pub const BUSY_WORKGROUPS: u32 = 32;
 /// A slice of fewer terms costs more in the second pass than it gains in the first.
 const FEWEST_TERMS: u32 = 512;
 
+/// Results and slices of them that hide what their loads wait for, where each has an invocation of its own, and the fewest terms of such a slice.
+const HIDING_INVOCATIONS: u64 = 32_768;
+const FEWEST_TERMS_OF_ONE: u32 = 64;
+
 static SUM_SLICES: Shader = shader!("sum_slices");
 
 params! {
@@ -54,10 +58,19 @@ impl Slices {
 
     /// Of tiles, at most as long, and so many that a device has something to do where one slice is `workgroups`.
     pub fn spread(rows: u32, terms_per_row: u32, workgroups: u64) -> Self {
-        let longest = Self::of_tiles(rows, terms_per_row);
         let wanted = u64::from(BUSY_WORKGROUPS).div_ceil(workgroups.max(1)) as u32;
-        let fewest_rows = FEWEST_TERMS.div_ceil(terms_per_row.max(1));
-        let slice_length = rows.div_ceil(wanted).max(fewest_rows).min(longest.slice_length).max(1);
+        Self::of_tiles(rows, terms_per_row).cut(rows, wanted, FEWEST_TERMS.div_ceil(terms_per_row.max(1)))
+    }
+
+    /// So many that a hardware GPU has enough to do while it waits for loads, where one slice is `results` invocations.
+    pub fn fine(rows: u32, terms_per_row: u32, results: u64) -> Self {
+        let wanted = HIDING_INVOCATIONS.div_ceil(results.max(1)) as u32;
+        Self::new(rows, terms_per_row).cut(rows, wanted, FEWEST_TERMS_OF_ONE.div_ceil(terms_per_row.max(1)))
+    }
+
+    /// Cut further, into `wanted` slices of at least `fewest_rows`.
+    fn cut(self, rows: u32, wanted: u32, fewest_rows: u32) -> Self {
+        let slice_length = rows.div_ceil(wanted).max(fewest_rows).min(self.slice_length).max(1);
         Self { slices: rows.div_ceil(slice_length).max(1), slice_length }
     }
 
@@ -126,5 +139,13 @@ mod tests {
                 assert!(slice_length * terms <= most || slice_length == 1);
             }
         }
+    }
+
+    #[test]
+    fn fine_slices_are_short_where_results_are_few() {
+        // The tutorial's first layer at batch 4: 456 results of 3,136 terms; and one of many results, whose sums are long.
+        assert_eq!(Slices::fine(112, 28, 456), Slices { slices: 38, slice_length: 3 });
+        assert_eq!(Slices::fine(1 << 16, 1, 1 << 20), Slices::new(1 << 16, 1));
+        assert_eq!(Slices::fine(1, 1, 1), Slices { slices: 1, slice_length: 1 });
     }
 }
