@@ -6,6 +6,9 @@ use crate::error::Result;
 /// Query results lie at multiples of this many bytes.
 const QUERY_BYTES: u64 = 8;
 
+/// Bits of a clock's counter at least, without which wgpu offers no timestamps on Vulkan.
+const FEWEST_BITS: u32 = 36;
+
 /// Room for the beginnings and ends of some passes.
 pub struct Stamps {
     set: wgpu::QuerySet,
@@ -82,9 +85,47 @@ impl Stamps {
         let words: Vec<u32> = device.read(&self.readable, 0, 4 * passes)?;
         let ticks: Vec<u64> =
             words.chunks_exact(2).map(|pair| u64::from(pair[0]) | (u64::from(pair[1]) << 32)).collect();
+        let ticks = unwound(&ticks);
         let first = ticks.first().copied().unwrap_or(0);
         // A difference first: a clock that counts from the epoch has more digits than an f64.
         let time = |ticks: u64| ticks.wrapping_sub(first) as i64 as f64 * self.nanoseconds_per_tick;
         Ok(ticks.chunks_exact(2).map(|pair| Span { begin: time(pair[0]), end: time(pair[1]) }).collect())
+    }
+}
+
+/// Ticks as of a counter that never starts again. One of few bits does within hours, Intel's of 36 every hour: a tick further back than half of what
+/// the counter holds came after that.
+fn unwound(ticks: &[u64]) -> Vec<u64> {
+    let (mut before, mut turned) = (0_u64, 0_u64);
+    let unwound = ticks.iter().map(|&tick| {
+        // A counter that is about to start again has its highest bit set.
+        let full = before.checked_next_power_of_two().unwrap_or(u64::MAX).max(1 << FEWEST_BITS);
+        if before.saturating_sub(tick) > full / 2 {
+            turned = turned.wrapping_add(full);
+        }
+        before = tick;
+        turned.wrapping_add(tick)
+    });
+    unwound.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_starts_again_goes_on() {
+        for bits in [FEWEST_BITS, 40, 48] {
+            let full = 1 << bits;
+            assert_eq!(unwound(&[full - 5, 10, 12, 30]), [full - 5, full + 10, full + 12, full + 30]);
+            assert_eq!(unwound(&[full - 9, full - 1, 0]), [full - 9, full - 1, full]);
+        }
+    }
+
+    #[test]
+    fn passes_that_overlap_are_no_turn() {
+        for ticks in [[7, 3, 9, 8], [1 << 50, (1 << 50) + 900, (1 << 50) + 100, (1 << 50) + 2000], [0; 4]] {
+            assert_eq!(unwound(&ticks), ticks);
+        }
     }
 }
