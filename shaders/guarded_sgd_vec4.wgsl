@@ -17,8 +17,9 @@ const FOURS: u32 = 4u;
 
 const NOWHERE: u32 = 0xffffffffu;
 
+// By magnitude, as in guarded_sgd.wgsl.
 fn is_nonfinite(values: vec4<f32>) -> vec4<bool> {
-  return (bitcast<vec4<u32>>(values) & vec4(0x7f800000u)) == vec4(0x7f800000u);
+  return (bitcast<vec4<u32>>(values) & vec4(0x7fffffffu)) >= vec4(0x7f800000u);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
