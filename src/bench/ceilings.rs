@@ -64,7 +64,7 @@ impl Ceilings {
     /// # Errors
     /// What the driver refuses; a micro-kernel that does not compute what it should, whose rate would mean nothing.
     pub fn measure(clock: &Clock<'_>) -> Result<Self> {
-        let (work, output) = fma::work(clock.device)?;
+        let (work, output) = fma::work(clock.device, fma::filling(clock.device))?;
         let fma_seconds = typical(clock, &work)?;
         fma::verify(clock.device, &output)?;
         let flops = 2.0 * fma::per_execution(output.size());

@@ -212,8 +212,8 @@ impl<'a> Clock<'a> {
     /// What is wrong with the timestamps.
     fn probe(&self) -> Result<Option<String>> {
         let Some(stamps) = &self.stamps else { return Ok(Some("the adapter has no timestamps".into())) };
-        // Its time is known to be proportional to how often it is done.
-        let (work, _) = fma::work(self.device)?;
+        // Its time is known to be proportional to how often it is done. It need not fill the device, only be short on any.
+        let (work, _) = fma::work(self.device, fma::FEW)?;
         let mut executions = 1;
         // By the wall clock, which is sane.
         while self.wall(&work, executions)? < 4.0 * SAMPLE_SECONDS && executions < MAX_EXECUTIONS {

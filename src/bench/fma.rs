@@ -19,10 +19,19 @@ const FACTOR: f32 = 0.999;
 const TERM: f32 = 0.001;
 const ROUNDS: u32 = 256;
 
-/// The work, and the buffer that it writes.
-pub(super) fn work(device: &Device) -> Result<(Work, Buffer)> {
-    // A GPU needs many threads to be full, a processor does not.
-    let length: usize = if device.info().kind == DeviceKind::Software { 1 << 13 } else { 1 << 20 };
+/// Invocations that a processor is full with.
+pub(super) const FEW: usize = 1 << 13;
+
+/// The same for a GPU; a small one takes a second or more for them.
+const MANY: usize = 1 << 20;
+
+/// Invocations that a device is full with.
+pub(super) fn filling(device: &Device) -> usize {
+    if device.info().kind == DeviceKind::Software { FEW } else { MANY }
+}
+
+/// The work of so many invocations, and the buffer that it writes.
+pub(super) fn work(device: &Device, length: usize) -> Result<(Work, Buffer)> {
     let output = Buffer::new(device, "multiply-adds", length)?;
     let params = FmaParams { rounds: ROUNDS, factor: FACTOR, term: TERM };
     let dispatch = Dispatch::new(&FMA, "fma_rate", &params, &[("output", 0)], length as u64);
