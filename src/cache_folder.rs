@@ -1,8 +1,10 @@
 //! The folder of what was found out once and may be lost at any time: it is then found out again.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+use crate::bounded;
 
 /// `$SHADEGRAD_CACHE`, else `shadegrad` in the folder that this system has for such things; `None` where it has none, or the variable is
 /// set to nothing.
@@ -27,12 +29,7 @@ pub fn kept(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is no file"));
     }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max_bytes {
-        return Err(io::Error::other(format!("it has more than {max_bytes} bytes")));
-    }
-    Ok(Some(bytes))
+    bounded::read(path, max_bytes).map(Some)
 }
 
 /// Makes `bytes` the whole content of the file `path`, its folder made first. Of processes that do so at once, the last one wins.

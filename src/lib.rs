@@ -6,6 +6,7 @@
 
 pub mod augmentation;
 pub mod bench;
+mod bounded;
 pub mod cache_folder;
 pub mod cases;
 pub mod chart;

@@ -9,7 +9,11 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 
+use crate::bounded;
 use crate::error::{Error, Result};
+
+/// Far more than the longest network takes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A TOML file, read.
 #[derive(Clone)]
@@ -40,9 +44,9 @@ impl Source {
     }
 
     /// # Errors
-    /// A file that cannot be read.
+    /// A file that cannot be read, or is far too long for what it should be.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+        let text = bounded::read_text(path, MAX_BYTES).map_err(Error::file("read", path))?;
         Ok(Self::new(&path.display().to_string(), &text))
     }
 

@@ -281,3 +281,25 @@ fn what_only_looks_like_files() {
     let end = run(dir.path(), &["train", "--data", "set", "--device", "cpu"]);
     expect(&end, 4, "could not read set/dog/circle.png: too many levels of symbolic links");
 }
+
+/// What a path leads to may have no end.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_never_ends() {
+    let dir = tempdir().unwrap();
+    for name in ["endless.toml", "endless.wgsl", "endless.json"] {
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join(name)).unwrap();
+    }
+    fs::create_dir(dir.path().join("run")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("run/config.toml")).unwrap();
+    for (arguments, file) in [
+        ("train --config endless.toml", "endless.toml"),
+        ("train --model endless.toml", "endless.toml"),
+        ("eval run", "run/config.toml"),
+        ("check matmul --shader endless.wgsl", "endless.wgsl"),
+        ("bench --baseline endless.json", "endless.json"),
+    ] {
+        let end = run(dir.path(), &arguments.split(' ').collect::<Vec<_>>());
+        expect(&end, 4, &format!("could not read {file}: it has more than "));
+    }
+}

@@ -1,13 +1,12 @@
 //! Today's times against those of another day.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::measure::Measured;
 use super::report::{Report, Row};
+use crate::bounded;
 use crate::error::{Error, Result};
 use crate::gpu::Checks;
 
@@ -70,13 +69,10 @@ impl Baseline {
     /// # Errors
     /// A file that cannot be read or that no bench wrote.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut text = String::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-            .map_err(Error::file("read", path))?;
+        let text = bounded::read(path, MAX_BYTES).map_err(Error::file("read", path))?;
         let foreign =
             |problem: &str| Error::data(format!("{} is no result of `bench --json` ({problem})", path.display()));
-        let baseline: Self = serde_json::from_str(&text).map_err(|error| foreign(&error.to_string()))?;
+        let baseline: Self = serde_json::from_slice(&text).map_err(|error| foreign(&error.to_string()))?;
         if baseline.cases.iter().flat_map(BaselineCase::times).any(|time| time <= 0.0) {
             return Err(foreign("it has times that are not above 0"));
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::contract::{Contract, element_name};
 use super::{Access, Lowering, Op};
+use crate::bounded;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Dispatch, EntryPoint, ParamsField, Shader};
 
@@ -30,18 +31,7 @@ impl CustomKernel {
     /// # Errors
     /// A file that cannot be read, is no valid WGSL, or names something that the contract does not have: each with the file's line.
     pub fn load(path: &Path, op: &dyn Op) -> Result<Self> {
-        let read = Error::file("read", path);
-        let length = match std::fs::metadata(path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) => return Err(read(error)),
-        };
-        if length > MAX_BYTES {
-            return Err(Error::usage(format!(
-                "{} is no shader (got {length} bytes, expected at most {MAX_BYTES})",
-                path.display()
-            )));
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        let text = bounded::read_text(path, MAX_BYTES).map_err(Error::file("read", path))?;
         Self::parse(path, &text, op)
     }
 

@@ -1,12 +1,11 @@
 //! What `metrics.jsonl` says about a run.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::Evaluation;
+use crate::bounded;
 use crate::error::{Error, Result};
 
 /// More than ten epochs of CIFAR-10 with a line for every image.
@@ -100,12 +99,7 @@ impl History {
     /// # Errors
     /// A file that cannot be read, or is far too long for what it should be.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut text = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text));
-        if read.map_err(Error::file("read", path))? as u64 > MAX_BYTES {
-            return Err(Error::checkpoint(format!("{} has more than {MAX_BYTES} bytes", path.display())));
-        }
-        Ok(Self::parse(&text))
+        bounded::read(path, MAX_BYTES).map(|text| Self::parse(&text)).map_err(Error::file("read", path))
     }
 
     fn parse(text: &[u8]) -> Self {

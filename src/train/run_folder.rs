@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::checkpoint::Position;
 use super::durable::{sync_folder, write_whole};
 use super::{Config, Event, History};
+use crate::bounded;
 use crate::error::{Error, Result};
 use crate::ops::custom::CustomKernel;
 
@@ -14,6 +15,8 @@ const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const KERNELS: &str = "kernels";
 const LOCK: &str = ".lock";
+/// Far more than the longest network, 256 classes and the choices for its ops take.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// A run on disk.
 pub struct RunFolder {
@@ -147,7 +150,7 @@ impl RunFolder {
     /// A file that cannot be read or understood.
     pub fn config(path: &Path) -> Result<Config> {
         let file = Self::config_file(path);
-        Config::parse(&fs::read_to_string(&file).map_err(Error::file("read", &file))?)
+        Config::parse(&bounded::read_text(&file, MAX_CONFIG_BYTES).map_err(Error::file("read", &file))?)
     }
 
     /// What has been logged.
