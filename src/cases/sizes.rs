@@ -71,7 +71,6 @@ impl<'a> Sizes<'a> {
         Ok(Some(number))
     }
 
-    /// A size, which has to be given and is at least 1.
     /// # Errors
     /// An operand too large to draw.
     pub(super) fn affordable(&self, operand: &str, length: usize) -> Result<()> {
@@ -81,6 +80,7 @@ impl<'a> Sizes<'a> {
         Err(self.refusal(format!("{operand} would have {length} elements, at most {MAX_ELEMENTS} can be drawn")))
     }
 
+    /// A size, which has to be given and is at least 1.
     pub(super) fn get(&self, key: &'static str) -> Result<u32> {
         match self.find(key)? {
             Some(0) => Err(self.refusal(format!("{key} must be at least 1 (got 0)"))),
