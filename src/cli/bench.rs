@@ -57,11 +57,11 @@ pub struct BenchArgs {
     /// Compare with an earlier --json; exit 1 on a regression
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    #[command(flatten)]
-    step: StepArgs,
     /// How much slower than the baseline a kernel may become, in percent
     #[arg(long, value_name = "PCT", default_value_t = 5.0)]
     tolerance: f64,
+    #[command(flatten)]
+    step: StepArgs,
 }
 
 pub fn run(arguments: &BenchArgs) -> Result<()> {

@@ -63,9 +63,7 @@ impl DeviceArgs {
             None => {
                 header("adapter: none · CPU reference in f64".into());
                 if self.device != Choice::Cpu {
-                    warn(
-                        "NO ADAPTER FOUND: training on the CPU reference, which is meant for checking and is very slow",
-                    );
+                    warn("NO ADAPTER FOUND: this is the CPU reference, which is meant for checking and is very slow");
                     warn(install_hint());
                 }
             }

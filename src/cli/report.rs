@@ -27,7 +27,7 @@ pub struct ReportArgs {
     data: DataArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// [default: report.html in the run folder]
+    /// Where the page goes [default: report.html in the run folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Write the run's scalars and confusion matrix as an event file for TensorBoard instead

@@ -63,16 +63,16 @@ pub struct TrainArgs {
     /// Let the learning rate rise from nearly 0 over the first so many epochs, or a part of one [default: 0]
     #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true)]
     warmup: Option<f64>,
-    /// [default: 0.9]
+    /// Share of its velocity that a weight keeps from step to step [default: 0.9]
     #[arg(long, allow_negative_numbers = true)]
     momentum: Option<f64>,
-    /// [default: 0]
+    /// Times each weight, added to its gradient: pulls the weights towards 0 [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// Nesterov momentum
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     nesterov: Option<bool>,
-    /// [default: 0]
+    /// Share of the target that is spread evenly over all classes [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     label_smoothing: Option<f64>,
     /// Vary the training images in every epoch: any of flip, crop=PIXELS, cutout=PIXELS, brightness=SHARE, contrast=SHARE

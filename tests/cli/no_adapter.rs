@@ -17,11 +17,7 @@ fn training_falls_back_to_the_reference_loudly() {
     let outcome = run(&place, "train --limit 40 --data shapes").success();
     assert!(outcome.stdout.starts_with("adapter: none · CPU reference in f64\n"), "{}", outcome.stdout);
     assert!(outcome.stdout.contains("\nFinished Training\n"), "{}", outcome.stdout);
-    assert!(
-        outcome.stderr.starts_with("warning: NO ADAPTER FOUND: training on the CPU reference"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.starts_with("warning: NO ADAPTER FOUND: this is the CPU reference"), "{}", outcome.stderr);
     assert!(outcome.stderr.contains(&format!("\nwarning: {HINT}")), "{}", outcome.stderr);
     run(&place, "eval runs/lenet-1").success();
 }

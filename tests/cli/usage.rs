@@ -23,6 +23,13 @@ fn every_command_has_help_with_an_example() {
         let help = place.run(&format!("{command} --help")).success().stdout;
         let (_, example) = help.split_once("Example").unwrap_or_else(|| panic!("no example in\n{help}"));
         assert!(example.contains(&format!("\n  shadegrad {command}")), "{help}");
+        let (_, options) = help.split_once("\nOptions:\n").unwrap();
+        // Beside the flag, or below it where that is too long.
+        let lines: Vec<_> = options.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair[0].trim_start().starts_with('-')) {
+            let beside = pair[0].trim_start().split_once("  ").map_or(pair[1], |(_, text)| text).trim_start();
+            assert!(beside.starts_with(char::is_alphabetic), "{command}: nothing says what {} does", pair[0]);
+        }
     }
     assert_eq!(place.run("--version").success().stdout, format!("shadegrad {}\n", env!("CARGO_PKG_VERSION")));
 }
