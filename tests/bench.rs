@@ -157,7 +157,7 @@ fn shapes_are_refused_by_their_key() {
         refusal("conv2d_forward", window),
         "conv2d_forward: the padded input is smaller than the kernel along height (got 2, expected at least 3)"
     );
-    assert_eq!(refusal("matmull", "m=2"), "there is no op matmull");
+    assert_eq!(refusal("matmull", "m=2"), "no op matmull");
 }
 
 #[test]

@@ -173,10 +173,14 @@ pub fn timed() -> impl Iterator<Item = &'static Timed> {
 /// # Errors
 /// An op that there is not, with the list of those there are.
 pub fn timed_op(name: &str) -> Result<&'static Timed> {
-    timed().find(|timed| timed.op == name).ok_or_else(|| {
-        let names: Vec<_> = timed().map(|timed| timed.op).collect();
-        Error::usage(format!("there is no op {name}")).with_hint(format!("the ops are {}", names.join(", ")))
-    })
+    timed().find(|timed| timed.op == name).ok_or_else(|| unknown_op(name))
+}
+
+/// That there is no such op, with the list of those there are.
+pub fn unknown_op(name: &str) -> Error {
+    let mut names: Vec<_> = timed().map(|timed| timed.op).collect();
+    names.sort_unstable();
+    Error::usage(format!("no op {name}")).with_hint(format!("the ops are {}", names.join(", ")))
 }
 
 /// An op of the given sizes: `m=512,k=512,n=512`.

@@ -47,10 +47,8 @@ impl Suite {
     /// An op or a variant that there is not, with the list of those there are.
     pub fn new(selection: &Selection) -> Result<Self> {
         let all = cases::all();
-        let names: BTreeSet<&'static str> = all.iter().map(|case| case.op.name()).collect();
-        if let Some(unknown) = selection.ops.iter().find(|op| !names.contains(op.as_str())) {
-            let names: Vec<_> = names.into_iter().collect();
-            return Err(Error::usage(format!("no op {unknown}")).with_hint(format!("the ops are {}", names.join(", "))));
+        if let Some(unknown) = selection.ops.iter().find(|op| all.iter().all(|case| case.op.name() != **op)) {
+            return Err(cases::unknown_op(unknown));
         }
         let wanted = |op: &str| selection.ops.is_empty() || selection.ops.iter().any(|name| name == op);
         let cases: Vec<Case> = all.into_iter().filter(|case| wanted(case.op.name())).collect();

@@ -38,12 +38,11 @@ pub fn run(arguments: &KernelsArgs) -> Result<()> {
 }
 
 /// A case of an op, for its names and sizes.
+///
+/// # Errors
+/// An op that there is not, with the list of those there are.
 pub fn example(name: &str) -> Result<Case> {
-    let unknown = || {
-        let names: Vec<_> = by_name().into_keys().collect();
-        Error::usage(format!("no op {name} (expected {})", names.join(", ")))
-    };
-    by_name().remove(name).ok_or_else(unknown)
+    by_name().remove(name).ok_or_else(|| cases::unknown_op(name))
 }
 
 fn by_name() -> BTreeMap<&'static str, Case> {

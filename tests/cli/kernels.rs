@@ -48,7 +48,7 @@ fn a_kernel_that_is_wrong_never_trains() {
     let refusal = train("relu_forward=garbage.wgsl").refusal(2);
     assert!(refusal.contains("garbage.wgsl:1:1"), "{refusal}");
     train("mine.wgsl").refuses(2, "error: --kernel is OP=FILE.wgsl (got mine.wgsl)");
-    assert!(train("nonsense=mine.wgsl").refusal(2).starts_with("error: no op nonsense (expected "));
+    assert!(train("nonsense=mine.wgsl").refusal(2).starts_with("error: no op nonsense\nhint: the ops are "));
     train("relu_forward=mine.wgsl --device cpu")
         .refuses(2, "error: a kernel of your own needs an adapter (got the CPU reference)");
     assert!(!place.path("runs").exists(), "a refused run left a folder behind");
