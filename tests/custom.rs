@@ -130,8 +130,12 @@ fn what_does_not_fit_is_refused_with_its_line() {
     );
     assert_eq!(
         refused("const TILE_M", "const TILE_K: u32 = 2u;\nconst TILE_M"),
-        "mine.wgsl: no axis for TILE_K (expected TILE_M, TILE_N)"
+        "mine.wgsl:8: no axis for `TILE_K` (expected TILE_M, TILE_N)"
     );
+    // Valid WGSL, but what the grid is made of could not be read out of it.
+    let unknown = "mine.wgsl:9: no value of `TILE_N` (expected a type and a number, as in `const TILE_N: u32 = 4u;`)";
+    assert_eq!(refused("const TILE_N: u32 = 8u;", "const TILE_N = 8;"), unknown);
+    assert_eq!(refused("const TILE_N: u32 = 8u;", "override TILE_N = WIDTH * 2u; override WIDTH = 4u;"), unknown);
     assert_eq!(refused("output[m * sizes.n + n] = sum;", "_ = sum;"), "mine.wgsl:1: mine never writes `output`");
     assert_eq!(parse("fn mine() {}").unwrap_err(), "mine.wgsl:1: no compute entry point (expected one with @compute)");
     assert!(refused("var sum = 0.0;", "var sum = 0;").contains("mine.wgsl:"), "the message of the compiler");

@@ -111,7 +111,7 @@ fn contract(case: &Case) -> Result<()> {
     let product: Vec<_> = contract.axes.iter().map(|(axis, _)| format!("ceil({axis} / TILE_{axis})")).collect();
     say("\ngrid: which outputs a workgroup owns");
     say(format!(
-        "  declare any of {} as a const or an override: a workgroup owns a tile of that many outputs;",
+        "  declare any of {} as a const or an override, with its type: a workgroup owns a tile of that many outputs;",
         tiles.join(", ")
     ));
     say(format!("  {} workgroups are launched; what you do not declare counts as 1", product.join(" · ")));

@@ -123,12 +123,18 @@ impl CustomKernel {
             }
             params_bytes = binding.bytes as usize;
         }
-        if let Some(tile) = reflection.constants.keys().find(|name| {
-            name.strip_prefix("TILE_").is_some_and(|axis| axis.chars().all(|c| c.is_ascii_uppercase()))
-                && !contract.axes.iter().any(|(axis, _)| **name == format!("TILE_{axis}"))
-        }) {
+        for (line, tile) in tiles(text) {
             let known: Vec<_> = contract.axes.iter().map(|(axis, _)| format!("TILE_{axis}")).collect();
-            return Err(Error::usage(format!("{file}: no axis for {tile} (expected {})", known.join(", "))));
+            if !known.iter().any(|known| known == tile) {
+                let problem = format!("no axis for `{tile}` (expected {})", known.join(", "));
+                return Err(refuse(line, problem).with_hint("such names are for the grid: give it another one"));
+            }
+            // WGSL's compiler forgets a constant without a type, and knows no value of one that is worked out from an override.
+            if !reflection.constants.contains_key(tile) {
+                let problem =
+                    format!("no value of `{tile}` (expected a type and a number, as in `const {tile}: u32 = 4u;`)");
+                return Err(refuse(line, problem));
+            }
         }
         let workgroup_size = reflection.workgroup(&entry.name, &[])?.invocations;
         let counted = u64::from(shader.constant("WORKGROUP_SIZE"));
@@ -215,4 +221,16 @@ impl CustomKernel {
         };
         Ok(dispatch.into())
     }
+}
+
+/// The `TILE_` constants that a file declares, each with its line.
+fn tiles(text: &str) -> impl Iterator<Item = (u32, &str)> {
+    text.lines().zip(1..).filter_map(|(line, number)| {
+        let declaration = line.trim_start();
+        let rest = declaration.strip_prefix("const ").or_else(|| declaration.strip_prefix("override "))?.trim_start();
+        let length = rest.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(rest.len());
+        let name = &rest[..length];
+        let axis = name.strip_prefix("TILE_")?;
+        axis.chars().all(|c| c.is_ascii_uppercase()).then_some((number, name))
+    })
 }
