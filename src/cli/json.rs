@@ -1,6 +1,6 @@
 //! `--json`: results for a script to read.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -12,8 +12,12 @@ pub fn write(value: &impl Serialize, path: &Path) -> Result<()> {
     if path != Path::new("-") {
         return std::fs::write(path, text).map_err(Error::file("write", path));
     }
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // A reader that has gone away, as in `| head`, is no error. A disk that is full is.
+    written(io::stdout().write_all(text.as_bytes()))
+}
+
+/// How writing to standard output went. A reader that has gone away, as in `| head`, is no error. A disk that is full is.
+pub fn written(result: io::Result<()>) -> Result<()> {
+    match result {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::file("write", "standard output")(error)),
         _ => Ok(()),
     }

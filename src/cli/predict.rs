@@ -1,7 +1,7 @@
 //! `shadegrad predict`.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -179,14 +179,14 @@ impl Work {
     fn json(&mut self, path: &Path, top: usize) -> Result<()> {
         let is_quiet = path == Path::new("-");
         let mut output: Box<dyn Write> = match is_quiet {
-            true => Box::new(std::io::stdout()),
+            true => Box::new(io::stdout()),
             false => Box::new(BufWriter::new(File::create(path).map_err(Error::file("write", path))?)),
         };
-        // A reader that has gone away, as in `| head`, is no error.
-        let mut write = |text: String| match output.write_all(text.as_bytes()) {
-            Err(error) if !is_quiet => Err(Error::file("write", path)(error)),
-            _ => Ok(()),
+        let written = |result: io::Result<()>| match is_quiet {
+            true => json::written(result),
+            false => result.map_err(Error::file("write", path)),
         };
+        let mut write = |text: String| written(output.write_all(text.as_bytes()));
         let classes = self.classes.clone();
         let bar = if is_quiet { ProgressBar::hidden() } else { progress_bar(self.list.len()) };
         let folder = self.annotate.clone();
@@ -203,7 +203,7 @@ impl Work {
         })?;
         write(if before == "[\n" { "[]\n".into() } else { "\n]\n".into() })?;
         bar.finish_and_clear();
-        output.flush().or_else(|error| if is_quiet { Ok(()) } else { Err(Error::file("write", path)(error)) })
+        written(output.flush())
     }
 
     fn submission(&mut self, path: &Path, model: &str) -> Result<()> {

@@ -86,6 +86,14 @@ fn pictures_of_any_size_and_weights_of_no_run() {
     let mut sorted = classes.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    #[cfg(target_os = "linux")]
+    {
+        let mut command = place.command("predict mine.safetensors wide.jpg --device cpu --json -");
+        let output = command.stdout(fs::File::options().write(true).open("/dev/full").unwrap()).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.ends_with("error: could not write standard output: no space left on device\n"), "{message}");
+        assert_eq!(output.status.code(), Some(4));
+    }
     let refusal = place.run("predict mine.safetensors wide.jpg --image 3x33x36 --device cpu").refusal(4);
     assert_eq!(refusal, "error: mine.safetensors has fc1.weight (120, 400), the model needs (120, 480)");
 }
