@@ -13,6 +13,7 @@ pub mod chart;
 pub mod check;
 pub mod checksum;
 pub mod data;
+mod durable;
 pub mod error;
 pub mod geometry;
 pub mod gpu;

@@ -1,12 +1,13 @@
 //! Unpacking: exactly the members an [`Archive`] names, nothing else, never more bytes than it allows.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use flate2::read::GzDecoder;
 
 use super::{Archive, Member, Progress};
+use crate::durable::write_whole;
 use crate::error::{Error, Result};
 
 /// Whether every member is in `folder` with a length it may have.
@@ -52,7 +53,8 @@ pub(super) fn extract(archive: &Archive, path: &Path, folder: &Path, progress: &
         if !member.bytes.contains(&(bytes.len() as u64)) {
             return Err(wrong_length(member, bytes.len() as u64));
         }
-        write(&folder.join(&member.name), &bytes)?;
+        let path = folder.join(&member.name);
+        write_whole(&path, &bytes).map_err(Error::file("write", &path))?;
         progress(Progress::Extracting { done: total - missing.len() as u32, total });
         if missing.is_empty() {
             return Ok(());
@@ -60,23 +62,6 @@ pub(super) fn extract(archive: &Archive, path: &Path, folder: &Path, progress: &
     }
     let names: Vec<&str> = missing.iter().map(|member| member.name.as_str()).collect();
     Err(Error::data(format!("{name} has no {}", names.join(", "))))
-}
-
-/// The file appears under its name only when all of it is on disk.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = Path::new(&temporary);
-    File::create(temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(temporary, path))
-        .map_err(|error| {
-            let _ = fs::remove_file(temporary);
-            Error::file("write", path)(error)
-        })
 }
 
 fn wrong_length(member: &Member, bytes: u64) -> Error {

@@ -16,8 +16,9 @@ pub mod tensorboard;
 use std::path::Path;
 
 use crate::data::{ImageShape, Split};
+use crate::durable::write_whole;
 use crate::error::{Error, Result};
-use crate::train::{Evaluation, Predictions, write_whole};
+use crate::train::{Evaluation, Predictions};
 
 pub use captioned::{Captioned, Tone, captioned_grid};
 pub use page::html;

@@ -9,9 +9,10 @@ use std::time::SystemTime;
 use prost::Message;
 
 use super::confusion_picture;
+use crate::durable::write_whole;
 use crate::error::{Error, Result};
+use crate::train::RunFolder;
 use crate::train::history::End;
-use crate::train::{RunFolder, write_whole};
 
 /// TensorBoard reads what has `tfevents` in its name.
 const FILE: &str = "events.out.tfevents.shadegrad";

@@ -7,9 +7,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::durable::{replace, write_temporary};
 pub use super::safetensor_file::NamedTensor;
 use super::safetensor_file::{SafetensorFile, Unusable, file_name, little_endian};
+use crate::durable::{replace, write_temporary, write_whole};
 use crate::error::{Error, Result};
 use crate::units::hexadecimal;
 
@@ -170,8 +170,7 @@ pub fn save_model(path: &Path, parameters: &[NamedTensor]) -> Result<()> {
         let mut file = SafetensorFile::new(parameters.iter().map(|tensor| (tensor.name.clone(), tensor)))?;
         // What PyTorch's own writers say; some readers insist on it.
         file.metadata.insert("format".into(), "pt".into());
-        let temporary = write_temporary(path, &file.to_bytes()?)?;
-        replace(&temporary, path)
+        write_whole(path, &file.to_bytes()?)
     };
     write().map_err(Error::file("write", path))
 }

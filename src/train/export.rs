@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::Trained;
-use super::durable::{replace, write_temporary};
+use crate::durable::write_whole;
 use crate::error::{Error, Result};
 use crate::nn::{Fusion, Images, Plan, PlanRequest};
 
@@ -42,9 +42,7 @@ pub fn export(trained: &Trained, folder: &Path) -> Result<Plan> {
         }
     }
     for (path, bytes) in missing {
-        write_temporary(path, bytes)
-            .and_then(|temporary| replace(&temporary, path))
-            .map_err(Error::file("write", path))?;
+        write_whole(path, bytes).map_err(Error::file("write", path))?;
     }
     Ok(plan)
 }

@@ -2,7 +2,6 @@
 
 pub mod checkpoint;
 mod config;
-mod durable;
 mod event;
 mod export;
 pub mod history;
@@ -22,7 +21,6 @@ mod weights;
 mod worker;
 
 pub use config::{AdapterRecord, Config, DataRecord};
-pub(crate) use durable::write_whole;
 pub use event::Event;
 pub use export::export;
 pub use history::History;

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::Position;
-use super::durable::{sync_folder, write_whole};
 use super::{Config, Event, History};
 use crate::bounded;
+use crate::durable::{sync_folder, write_whole};
 use crate::error::{Error, Result};
 use crate::ops::custom::CustomKernel;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, ReaderBuilder, Writer};
 
-use super::durable::replace;
+use crate::durable::replace;
 use crate::error::{Error, Result};
 
 const HEADER: [&str; 2] = ["id", "label"];

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Makes `bytes` the whole content of `path`, at once and for good.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(&write_temporary(path, bytes)?, path)
 }
 
 /// Writes `bytes` to a file beside `path` and waits until they are on the disk. A failure leaves no such file.
-pub(super) fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+pub fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let temporary = path.with_added_extension("tmp");
     let mut file = File::create(&temporary)?;
     match file.write_all(bytes).and_then(|()| file.sync_all()) {
@@ -25,7 +25,7 @@ pub(super) fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> 
 }
 
 /// Gives `temporary` the name `path`, at once and for good. A failure to rename removes it.
-pub(super) fn replace(temporary: &Path, path: &Path) -> io::Result<()> {
+pub fn replace(temporary: &Path, path: &Path) -> io::Result<()> {
     if let Err(error) = fs::rename(temporary, path) {
         let _ = fs::remove_file(temporary);
         return Err(error);
@@ -35,7 +35,7 @@ pub(super) fn replace(temporary: &Path, path: &Path) -> io::Result<()> {
 
 /// Waits until the name `path` is on the disk. Where a file system cannot do this, there is nothing to wait for.
 #[cfg(unix)]
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -47,6 +47,6 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn sync_folder(_path: &Path) -> io::Result<()> {
+pub fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
