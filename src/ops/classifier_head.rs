@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::linear::{LinearForward, LinearGradInput, LinearGradWeight, fits};
 use super::softmax_cross_entropy::{MeanCrossEntropy, SoftmaxCrossEntropy};
-use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, bindings_of, shader, unknown_variant};
 use crate::error::Result;
 use crate::geometry::Linear;
 use crate::gpu::{Dispatch, OFFSET_ALIGNMENT, Shader, StepRow, params};
@@ -187,8 +187,7 @@ impl Op for ClassifierHead {
             length: block.length as u32,
             logits: logits.start as u32,
         };
-        let bindings: Vec<_> =
-            self.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+        let bindings = bindings_of(&self.operands());
         let (hidden, logits) = (batch * out_features, batch * self.classes);
         match variant {
             PLAIN => Ok(Dispatch::new(&PLAIN_SHADER, "classifier_head", &params, &bindings, 1).into()),

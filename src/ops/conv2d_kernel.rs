@@ -2,7 +2,7 @@
 
 use super::shared_tile::{Product, Shaders, SharedTile, tile_shaders, with_tiles};
 use super::split::Slices;
-use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES, shader};
+use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES, bindings_of, shader};
 use crate::error::Result;
 use crate::geometry::{Conv2d, Window, product};
 use crate::gpu::{Dispatch, Shader, params};
@@ -331,8 +331,7 @@ impl Kernel<'_> {
     ) -> Lowering {
         let operands = self.op.operands();
         slices.lower::<N>(self.written(), operands.len(), |places| {
-            let mut bindings: Vec<_> =
-                operands.iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+            let mut bindings = bindings_of(&operands);
             let first = operands.len() - N;
             bindings[first..].iter_mut().zip(places).for_each(|(binding, place)| binding.1 = place);
             let invocations = u64::from(slices.slices) * invocations;

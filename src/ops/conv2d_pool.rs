@@ -4,7 +4,9 @@ use super::conv2d::Conv2dForward;
 use super::conv2d_kernel::{SUBGROUP_WORKGROUP, TILED, even_tile};
 use super::max_pool2d::MaxPool2dForward;
 use super::shared_tile::with_tiles;
-use super::{Arguments, Lowering, MAX_TERMS, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, shader, unknown_variant};
+use super::{
+    Arguments, Lowering, MAX_TERMS, Op, Operand, PLAIN, SUBGROUP, SUBGROUP_LANES, bindings_of, shader, unknown_variant,
+};
 use crate::error::Result;
 use crate::geometry::{Conv2d, Pool2d, Window, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
@@ -137,8 +139,7 @@ impl Op for Conv2dReluMaxPool2dForward {
             padding_height: window.padding[0],
             padding_width: window.padding[1],
         };
-        let bindings: Vec<_> =
-            self.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+        let bindings = bindings_of(&self.operands());
         match variant {
             PLAIN => {
                 let results = self.pool.output_len() as u64;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::contract::{Contract, element_name};
-use super::{Access, Lowering, Op};
+use super::{Access, Lowering, Op, bindings_of};
 use crate::bounded;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Dispatch, EntryPoint, ParamsField, Shader};
@@ -209,7 +209,7 @@ impl CustomKernel {
         } else {
             contract.outputs().div_ceil(self.workgroup_size.max(1))
         };
-        let bindings = contract.operands.iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+        let bindings = bindings_of(&contract.operands);
         let dispatch = Dispatch {
             shader: self.shader,
             entry_point: self.entry_point,

@@ -1,6 +1,6 @@
 //! Ops that treat every element like the others: one an invocation, or four where their number allows.
 
-use super::{Lowering, Op, PLAIN, VEC4, unknown_variant};
+use super::{Lowering, Op, PLAIN, VEC4, bindings_of, unknown_variant};
 use crate::error::Result;
 use crate::gpu::{Dispatch, Params, Shader};
 
@@ -23,6 +23,6 @@ pub fn lower<P: Params>(
         VEC4 if op.variants().contains(&VEC4) => (vec4, (length / 4).div_ceil(vec4.0.constant("FOURS"))),
         _ => return Err(unknown_variant(op, variant)),
     };
-    let bindings: Vec<_> = op.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+    let bindings = bindings_of(&op.operands());
     Ok(Dispatch::new(shader, entry_point, params, &bindings, invocations.into()).into())
 }

@@ -1,7 +1,7 @@
 //! A training batch out of the images that live on the GPU as bytes, as they are or augmented. Source: torchvision ToTensor, Normalize,
 //! ColorJitter, RandomCrop, RandomHorizontalFlip; DeVries and Taylor, Cutout, 2017.
 
-use super::{Arguments, Lowering, Op, Operand, PLAIN, VEC4, shader, unknown_variant};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, VEC4, bindings_of, shader, unknown_variant};
 use crate::augmentation::Augmentation;
 use crate::error::Result;
 use crate::geometry::product;
@@ -136,8 +136,7 @@ impl Gather {
         params: &GatherParams,
         words: u32,
     ) -> Dispatch {
-        let bindings: Vec<_> =
-            self.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+        let bindings = bindings_of(&self.operands());
         let all = u64::from(self.batch) * u64::from(self.image_length.div_ceil(4));
         let invocations = all.div_ceil(words.into());
         let buffers = self.records.iter().filter(|&&records| records > 0).count().max(1) as u32;

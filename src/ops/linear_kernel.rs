@@ -2,7 +2,7 @@
 
 use super::shared_tile::{Product, Shaders, SharedTile, tile_shaders, with_tiles};
 use super::split::BUSY_WORKGROUPS;
-use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES, shader};
+use super::{Lowering, Op, PLAIN, SUBGROUP, SUBGROUP_LANES, bindings_of, shader};
 use crate::error::Result;
 use crate::geometry::Linear;
 use crate::gpu::{Dispatch, Shader, params};
@@ -101,7 +101,7 @@ impl Launch {
             pool_height: self.pool[0],
             pool_width: self.pool[1],
         };
-        let bindings: Vec<_> = op.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+        let bindings = bindings_of(&op.operands());
         match variant {
             PLAIN => {
                 let results = self.results as u64;

@@ -1,6 +1,6 @@
 //! Maximum over a window. Source: PyTorch nn.MaxPool2d with ceil_mode=False.
 
-use super::{Arguments, Lowering, Op, Operand, PLAIN, shader, unknown_variant};
+use super::{Arguments, Lowering, Op, Operand, PLAIN, bindings_of, shader, unknown_variant};
 use crate::error::Result;
 use crate::geometry::{Pool2d, Window, product};
 use crate::gpu::{Dispatch, Shader, StepRow, params};
@@ -70,7 +70,7 @@ fn lower(
         TWO_BY_TWO if op.variants().contains(&TWO_BY_TWO) => (&PAIRS_SHADER, entry_points[1], windows),
         _ => return Err(unknown_variant(op, variant)),
     };
-    let bindings: Vec<_> = op.operands().iter().enumerate().map(|(place, operand)| (operand.name, place)).collect();
+    let bindings = bindings_of(&op.operands());
     Ok(Dispatch::new(shader, entry_point, params, &bindings, invocations as u64).into())
 }
 

@@ -126,6 +126,11 @@ impl From<Dispatch> for Lowering {
     }
 }
 
+/// For `lower`: every operand at its place.
+fn bindings_of(operands: &[Operand]) -> Vec<(&'static str, usize)> {
+    operands.iter().enumerate().map(|(place, operand)| (operand.name, place)).collect()
+}
+
 /// For `lower`: a name that the op does not list.
 fn unknown_variant(op: &dyn Op, variant: &str) -> Error {
     Error::usage(format!("{} has no variant {variant} (expected {})", op.name(), op.variants().join(", ")))
