@@ -196,7 +196,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
     fn epoch(&mut self) -> Result<()> {
         // Where it stands is on disk; the first step may be the one in which a driver compiles every kernel.
         if self.stop.is_requested() {
-            return self.interrupted();
+            return Err(self.interrupted());
         }
         let settings = &self.job.settings;
         let epoch = self.position.epoch;
@@ -219,14 +219,14 @@ impl<'a, M: Machine> Trainer<'a, M> {
                 self.save()?;
             }
             if interrupted {
-                return self.interrupted();
+                return Err(self.interrupted());
             }
         }
 
         // As in the tutorial, what is left of an epoch after its last line is not carried into the next.
         (self.position.loss_sum, self.position.loss_count) = (0.0, 0);
         self.save()?;
-        let Some((evaluation, predictions)) = self.evaluate()? else { return self.interrupted() };
+        let Some((evaluation, predictions)) = self.evaluate()? else { return Err(self.interrupted()) };
         self.report(Event::Eval { epoch, step: self.position.step, evaluation: evaluation.clone() })?;
         self.evaluated = Some((evaluation, predictions));
         (self.position.epoch, self.position.batch) = (epoch + 1, 0);
@@ -312,8 +312,8 @@ impl<'a, M: Machine> Trainer<'a, M> {
         self.position.seconds + self.trained.as_secs_f64()
     }
 
-    fn interrupted(&self) -> Result<()> {
-        Err(Error::Interrupted { step: self.position.step, run: self.folder.path().into() })
+    fn interrupted(&self) -> Error {
+        Error::Interrupted { step: self.position.step, run: self.folder.path().into() }
     }
 
     fn finish(&mut self) -> Result<Outcome> {
@@ -326,7 +326,7 @@ impl<'a, M: Machine> Trainer<'a, M> {
             Some(evaluated) => evaluated,
             None => match self.evaluate()? {
                 Some(evaluated) => evaluated,
-                None => return Err(Error::Interrupted { step: self.position.step, run: self.folder.path().into() }),
+                None => return Err(self.interrupted()),
             },
         };
         let seconds = self.seconds();
