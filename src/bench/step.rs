@@ -7,11 +7,12 @@ use super::statistics::Summary;
 use super::work::Work;
 use crate::error::Result;
 use crate::geometry::product;
-use crate::gpu::{Buffer, BufferSlice, Program, Span, StepRow};
-use crate::nn::{Fusion, Images, Network, Noise, Optimiser, Plan, PlanRequest, initialise};
+use crate::gpu::{Device, Program, Span, StepRow};
+use crate::machine::Memory;
+use crate::nn::{Fusion, Images, Network, Noise, Optimiser, Plan, PlanRequest, PlanStep, Sharing, initialise};
 use crate::ops::gather::record_words;
 use crate::ops::nonfinite::FINITE;
-use crate::ops::{self, Lowering};
+use crate::ops::{self, Selection};
 use crate::random::{Purpose, Random};
 
 const RUNS: usize = 21;
@@ -107,13 +108,13 @@ pub fn step(
     let plan = PlanRequest { network, images, batch, max_bytes, fusion }.training(optimiser, &Noise::default(), 1)?;
     plan.fits(max_bytes)?;
     clock.set_step(&StepRow { step: 1, epoch: 1, order_offset: 0, count: batch, slot: 0, learning_rate: 0.001 });
-    let lowered: Vec<Lowering> =
-        plan.steps.iter().map(|step| step.op.lower(ops::choose(&*step.op, clock.device))).collect::<Result<_>>()?;
-    let work = Work::whole(program(clock, &plan, &lowered, image)?);
+    let selection = Selection::default();
+    let work = Work::whole(program(clock.device, &plan, &selection, image)?);
 
     let executions = clock.warm_up(&work)?;
     let samples: Vec<f64> = (0..RUNS).map(|_| clock.sample(&work, executions)).collect::<Result<_>>()?;
-    let counts: Vec<usize> = lowered.iter().map(|lowering| lowering.dispatches.len()).collect();
+    let dispatches = |step: &PlanStep| Ok(selection.lower(&*step.op, clock.device)?.dispatches.len());
+    let counts: Vec<usize> = plan.steps.iter().map(dispatches).collect::<Result<_>>()?;
     let traces = clock.trace(&work, &counts, STEPS_TRACED)?;
     let parts = plan.steps.iter().zip(&counts).enumerate().map(|(place, (step, &dispatches))| {
         let samples: Vec<f64> = traces.iter().map(|spans| spans[place].seconds()).collect();
@@ -139,47 +140,18 @@ pub fn step(
 }
 
 /// The plan over buffers of its own, filled: random images, initial parameters.
-fn program(clock: &Clock<'_>, plan: &Plan, lowered: &[Lowering], image: [u32; 3]) -> Result<Program> {
-    let device = clock.device;
-    let mut buffers = Vec::with_capacity(plan.storages.len());
-    for storage in &plan.storages {
-        let buffer = Buffer::new(device, &storage.name, storage.length)?;
-        match &*storage.name {
-            "parameters" => device.write(&buffer, 0, &initialise(plan, 0)),
-            "status" => device.write(&buffer, 0, &[FINITE; 2]),
-            "records_0" => {
-                let mut random = Random::new(0, Purpose::Test, 0);
-                let words = record_words(product(&image) as u32) as usize;
-                let mut records: Vec<u32> = (0..storage.length).map(|_| random.bits()).collect();
-                for label in records.iter_mut().step_by(words) {
-                    *label %= plan.classes;
-                }
-                device.write(&buffer, 0, &records);
-            }
-            _ => {}
-        }
-        buffers.push(buffer);
+fn program(device: &Device, plan: &Plan, selection: &Selection, image: [u32; 3]) -> Result<Program> {
+    let mut memory = Memory::new(device, plan, Sharing::none(plan), &[])?;
+    device.write(memory.buffer(plan, "parameters"), 0, &initialise(plan, 0));
+    device.write(memory.buffer(plan, "status"), 0, &[FINITE; 2]);
+    let mut random = Random::new(0, Purpose::Test, 0);
+    let words = record_words(product(&image) as u32) as usize;
+    let mut records: Vec<u32> = (0..plan.batch as usize * words).map(|_| random.bits()).collect();
+    for label in records.iter_mut().step_by(words) {
+        *label %= plan.classes;
     }
-    let places = lowered.iter().map(|lowering| lowering.scratch.len()).max().unwrap_or(0);
-    let mut scratch = Vec::with_capacity(places);
-    for place in 0..places {
-        let length = lowered.iter().filter_map(|lowering| lowering.scratch.get(place)).max().copied().unwrap_or(0);
-        scratch.push(Buffer::new(device, "scratch", length)?);
-    }
-    let mut dispatches = Vec::new();
-    for (step, lowering) in plan.steps.iter().zip(lowered) {
-        let mut operands: Vec<BufferSlice> = step
-            .operands
-            .iter()
-            .map(|&id| {
-                let tensor = plan.tensor(id);
-                buffers[tensor.storage].slice(tensor.offset, tensor.length())
-            })
-            .collect();
-        operands.extend(lowering.scratch.iter().zip(&scratch).map(|(&length, buffer)| buffer.slice(0, length)));
-        dispatches.extend(lowering.dispatches.iter().map(|dispatch| (dispatch.clone(), operands.clone())));
-    }
-    Program::new(device, &dispatches)
+    device.write(memory.buffer(plan, "records_0"), 0, &records);
+    memory.program(device, plan, selection)
 }
 
 /// One step of each report in the format of chrome://tracing and ui.perfetto.dev, a process a batch size.

@@ -13,6 +13,7 @@ pub use ahead::CompileAhead;
 pub use cpu::{CpuMachine, Observer};
 pub use gpu::GpuMachine;
 pub use inference::Inference;
+pub(crate) use memory::Memory;
 pub use planned::GpuOptions;
 pub use records::augmented_image;
 
