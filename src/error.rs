@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::source::Place;
+use crate::place::Place;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

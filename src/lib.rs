@@ -20,6 +20,7 @@ pub mod gpu;
 pub mod machine;
 pub mod nn;
 pub mod ops;
+pub mod place;
 pub mod random;
 pub mod reference;
 pub mod report;

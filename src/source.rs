@@ -1,6 +1,5 @@
-//! TOML files that a person wrote, and places in them for errors to show.
+//! TOML files that a person wrote.
 
-use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 
 use crate::bounded;
 use crate::error::{Error, Result};
+use crate::place::Place;
 
 /// Far more than the longest network takes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -20,21 +20,6 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct Source {
     name: Arc<str>,
     text: Arc<str>,
-}
-
-/// Without the text, which would drown whatever it is in.
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.name.fmt(f)
-    }
-}
-
-/// Bytes of a file that an error is about.
-#[derive(Clone, Debug)]
-pub struct Place {
-    source: Source,
-    span: Range<usize>,
-    label: String,
 }
 
 impl Source {
@@ -80,43 +65,10 @@ impl Source {
     }
 
     pub fn place(&self, span: Range<usize>) -> Place {
-        Place { source: self.clone(), span, label: String::new() }
+        Place::new(&self.name, &self.text, span)
     }
 
     fn refuse(&self, error: &toml::de::Error) -> Error {
         Error::usage(error.message()).at(self.place(error.span().unwrap_or_default()))
-    }
-}
-
-impl Place {
-    /// With something to say beside the words in question.
-    pub fn labelled(&self, label: impl Into<String>) -> Self {
-        Self { label: label.into(), ..self.clone() }
-    }
-
-    /// What is said beside them; may be empty.
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// The file, as a person calls it.
-    pub fn file(&self) -> &str {
-        &self.source.name
-    }
-
-    /// The whole file.
-    pub fn text(&self) -> &str {
-        &self.source.text
-    }
-
-    /// Within `text`.
-    pub fn span(&self) -> Range<usize> {
-        self.span.clone()
-    }
-
-    /// Counted from 1.
-    pub fn line(&self) -> usize {
-        let before = self.text().as_bytes().iter().take(self.span.start);
-        before.filter(|&&byte| byte == b'\n').count() + 1
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use shadegrad::Error;
 use shadegrad::bench::Summary;
-use shadegrad::source::Place;
+use shadegrad::place::Place;
 pub use shadegrad::units::{duration, percent};
 
 /// A line on standard output. A reader that has gone away, as in `| head`, is no error.

@@ -3,7 +3,7 @@
 use super::layer::{Layer, describe};
 use crate::error::{Error, Result};
 use crate::geometry::product;
-use crate::source::Place;
+use crate::place::Place;
 
 /// The networks that come with the program.
 pub const PRESETS: &[(&str, &str)] =

@@ -12,7 +12,8 @@ use super::{AdapterRecord, DataRecord, RunFolder, Settings};
 use crate::error::{Error, Result};
 use crate::nn::Network;
 use crate::ops::Tuned;
-use crate::source::{Place, Source};
+use crate::place::Place;
+use crate::source::Source;
 
 /// What to train and how, for flags to change.
 #[derive(Clone, Debug)]
