@@ -260,3 +260,15 @@ impl Op for ClassifierHead {
         Some((3, hidden))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shaders_have_the_same_limits() {
+        assert_eq!([&PLAIN_SHADER, &SUBGROUP_SHADER].map(|shader| shader.constant("MAX_ROWS")), [MAX_ROWS; 2]);
+        assert_eq!(PLAIN_SHADER.constant("MAX_ACTIVATIONS"), MAX_ACTIVATIONS);
+        assert_eq!(SUBGROUP_SHADER.constant("LANES"), SUBGROUP_LANES);
+    }
+}

@@ -371,3 +371,19 @@ impl Row {
 pub(super) fn even_tile(length: u32, longest: u32) -> u32 {
     length.div_ceil(length.div_ceil(longest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shaders_have_the_same_limits() {
+        let [single, vec2] = [&SUBGROUP_SHADER, &SUBGROUP_VEC2_SHADER];
+        assert_eq!([single.constant("MAX_OUTPUTS"), vec2.constant("MAX_CHANNELS")], [MAX_CHANNELS; 2]);
+        assert_eq!([single, vec2].map(|shader| shader.constant("MAX_COLUMNS")), [MAX_COLUMNS; 2]);
+        assert_eq!([single, vec2].map(|shader| shader.constant("MAX_KERNEL_WIDTH")), [MAX_KERNEL_WIDTH; 2]);
+        assert_eq!(vec2.constant("MAX_ROW"), MAX_ROW);
+        assert_eq!(single.constant("MAX_STEPS"), MAX_STEPS);
+        assert_eq!([single, vec2].map(|shader| shader.constant("LANES")), [SUBGROUP_LANES; 2]);
+    }
+}

@@ -185,3 +185,15 @@ impl Op for Conv2dReluMaxPool2dForward {
         self.maxima(&planes, output.f64_mut(), argmax.u32_mut());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shaders_have_the_same_limits() {
+        assert_eq!(SUBGROUP_SHADER.constant("MAX_CHANNELS"), MAX_CHANNELS);
+        assert_eq!(SUBGROUP_SHADER.constant("MAX_COLUMNS"), 2 * MAX_PAIRS);
+        assert_eq!(SUBGROUP_SHADER.constant("MAX_KERNEL_WIDTH"), MAX_KERNEL_WIDTH);
+    }
+}

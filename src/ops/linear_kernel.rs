@@ -153,3 +153,18 @@ impl Launch {
         Dispatch::specialised(shader, entry_point, &params, &bindings, invocations, &constants).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shaders_have_the_same_limits() {
+        assert_eq!(
+            [&SUBGROUP_SHADER, &SUBGROUP_TILE_SHADER].map(|shader| shader.constant("LANES")),
+            [SUBGROUP_LANES; 2]
+        );
+        assert_eq!(SUBGROUP_SHADER.constant("MAX_HELD"), MAX_HELD);
+        assert_eq!(["TILE_M", "TILE_N"].map(|name| SUBGROUP_TILE_SHADER.constant(name)), [TILE_M, TILE_N]);
+    }
+}

@@ -127,6 +127,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_shader_has_the_same_tile() {
+        assert_eq!(SUBGROUP_SHADER.constant("TILE_M"), TILE_M);
+    }
+
+    #[test]
     fn a_shared_tile_takes_the_workgroup_that_it_says() {
         let matmul = Matmul(Shape { m: 1024, k: 1024, n: 1024, transpose_a: false, transpose_b: false });
         for variant in matmul.variants().iter().filter(|variant| SharedTile::of_variant(variant).is_some()) {
