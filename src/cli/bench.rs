@@ -102,12 +102,14 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         let patience = SHADER_PATIENCE + 2 * SHADER_PATIENCE * kernels.len() as u32 + reference;
         Watchdog::start(patience, "the first kernel")
     });
+    // They take turns: nobody knows which of several it is.
+    let own = kernels.iter().map(CustomKernel::name).collect::<Vec<_>>().join(" or ");
     let progress = Progress::new(entries.len() * ROUNDS);
     for _ in 0..ROUNDS {
         for (case, contenders, outcomes) in &mut entries {
             progress.next(case);
             if let Some(watchdog) = &watchdog {
-                watchdog.step(format!("{} at {}", arguments.shaders[0].display(), case.op.shape()));
+                watchdog.step(format!("{own} at {}", case.op.shape()));
             }
             let round = bench::measure(&mut clock, case, contenders)?;
             *outcomes = join(std::mem::take(outcomes), round);
