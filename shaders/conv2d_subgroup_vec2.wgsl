@@ -7,7 +7,7 @@
 
 enable subgroups;
 
-// Conv2dParams is in conv2d_params.wgsl. window_grads is in window_grads.wgsl.
+// Conv2dParams is in conv2d_params.wgsl. store_window is in window_pairs.wgsl.
 @group(0) @binding(0) var<uniform> params: Conv2dParams;
 @group(0) @binding(1) var<storage, read> input: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
@@ -296,20 +296,12 @@ fn conv2d_grad_input_max_pool2d_subgroup_vec2(
     return;
   }
   var tile = grads_of_input(i, local, lane);
-  let width = 2u * params.in_width;
   let plane = params.in_height * params.in_width;
   for (var result = 0u; result < TILE_CHANNELS * TILE_COLUMNS; result++) {
     let t = result / TILE_COLUMNS;
     let j = result % TILE_COLUMNS;
     if (tile.exists && tile.channel + t < params.in_channels && tile.column + j < params.in_width) {
-      let at = tile.base + t * plane + j;
-      let row = at / params.in_width;
-      let first = 2u * (row % params.in_height) * width + 2u * (at % params.in_width);
-      let own = window_grads(tile.results[result], winner[at], first, width);
-      // A row of windows is two rows of the planes, each of as many pairs as the row has windows.
-      let pair = at + row * params.in_width;
-      grad_planes[pair] = own.xy;
-      grad_planes[pair + params.in_width] = own.zw;
+      store_window(tile.results[result], tile.base + t * plane + j, vec2(params.in_height, params.in_width));
     }
   }
 }

@@ -10,7 +10,7 @@
 
 enable subgroups;
 
-// LinearParams is in linear_params.wgsl. window_grads is in window_grads.wgsl.
+// LinearParams is in linear_params.wgsl. store_window is in window_pairs.wgsl.
 @group(0) @binding(0) var<uniform> params: LinearParams;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
@@ -182,17 +182,10 @@ fn linear_grad_input_max_pool2d_subgroup(
     results[4u * row + 2u] = sums[row].z;
     results[4u * row + 3u] = sums[row].w;
   }
-  let width = 2u * params.pool_width;
   for (var result = 0u; result < 4u * min(TILE_ROWS, params.batch - n); result++) {
     let at = (n + result / 4u) * params.in_features + 4u * place + result % 4u;
     if (4u * place < params.in_features) {
-      let row = at / params.pool_width;
-      let first = 2u * (row % params.pool_height) * width + 2u * (at % params.pool_width);
-      let own = window_grads(results[result], winner[at], first, width);
-      // A row of windows is two rows of the planes, each of as many pairs as the row has windows.
-      let pair = at + row * params.pool_width;
-      grad_planes[pair] = own.xy;
-      grad_planes[pair + params.pool_width] = own.zw;
+      store_window(results[result], at, vec2(params.pool_height, params.pool_width));
     }
   }
 }

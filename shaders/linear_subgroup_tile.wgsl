@@ -17,7 +17,7 @@ struct LinearTileParams {
   pool_width: u32,
 }
 
-// window_grads is in window_grads.wgsl.
+// store_window is in window_pairs.wgsl.
 @group(0) @binding(0) var<uniform> params: LinearTileParams;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
@@ -178,17 +178,10 @@ fn linear_grad_input_max_pool2d_subgroup_tile(
   var lower: Block;
   add_tile(&upper, &lower, sizes(), m, place, 0u, params.k, lane);
   var results = results_of(upper, lower);
-  let width = 2u * params.pool_width;
   for (var result = 0u; result < 4u * min(TILE_M, params.m - m); result++) {
     if (place < params.n / TILE_N) {
       let window = 4u * at(m + result / 4u, place) + result % 4u;
-      let row = window / params.pool_width;
-      let corner = 2u * (row % params.pool_height) * width + 2u * (window % params.pool_width);
-      let own = window_grads(results[result], winner[window], corner, width);
-      // A row of windows is two rows of the planes, each of as many pairs as the row has windows.
-      let pair = window + row * params.pool_width;
-      grad_planes[pair] = own.xy;
-      grad_planes[pair + params.pool_width] = own.zw;
+      store_window(results[result], window, vec2(params.pool_height, params.pool_width));
     }
   }
 }

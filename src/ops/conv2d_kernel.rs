@@ -10,7 +10,7 @@ use crate::gpu::{Dispatch, Shader, params};
 pub(super) static PLAIN_SHADER: Shader = shader!("conv2d", "conv2d_params", "window_grads");
 static TILED_SHADER: Shader = shader!("conv2d_tiled", "conv2d_params");
 static SUBGROUP_SHADER: Shader = shader!("conv2d_subgroup", "conv2d_params");
-static SUBGROUP_VEC2_SHADER: Shader = shader!("conv2d_subgroup_vec2", "conv2d_params", "window_grads");
+static SUBGROUP_VEC2_SHADER: Shader = shader!("conv2d_subgroup_vec2", "conv2d_params", "window_grads", "window_pairs");
 static IMPLICIT_GEMM_SHADERS: Shaders = tile_shaders!("conv2d_implicit_gemm", "conv2d_params");
 
 /// The name of the variant whose invocations compute a tile each.

@@ -8,8 +8,8 @@ use crate::geometry::Linear;
 use crate::gpu::{Dispatch, Shader, params};
 
 static PLAIN_SHADER: Shader = shader!("linear", "linear_params", "window_grads");
-static SUBGROUP_SHADER: Shader = shader!("linear_subgroup", "linear_params", "window_grads");
-static SUBGROUP_TILE_SHADER: Shader = shader!("linear_subgroup_tile", "subgroup_tile", "window_grads");
+static SUBGROUP_SHADER: Shader = shader!("linear_subgroup", "linear_params", "window_grads", "window_pairs");
+static SUBGROUP_TILE_SHADER: Shader = shader!("linear_subgroup_tile", "subgroup_tile", "window_grads", "window_pairs");
 static SHARED_SHADERS: Shaders = tile_shaders!("linear_shared", "linear_params", "window_grads");
 
 /// The kernels that can compute a shape, by how many sizes of tiles suit it.

@@ -178,7 +178,7 @@ pub const PATCHES: &[Patch] = &[
         name: "the next window's winner",
         op: "linear_grad_input_max_pool2d",
         variant: "subgroup_tile",
-        shader: "linear_subgroup_tile",
+        shader: "window_pairs",
         from: "winner[window]",
         to: "winner[window ^ 1u]",
         times: 1,
